@@ -1,0 +1,133 @@
+// ullage scan: the main job.
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "ullage/command.h"
+#include "ullage/formats/format.h"
+#include "ullage/report/csv.h"
+#include "ullage/report/output.h"
+#include "ullage/scan_arguments.h"
+#include "ullage/scan_page.h"
+#include "ullage/scan_table.h"
+
+namespace ullage::apps {
+namespace {
+
+struct ScanCommand {
+  ScanArguments arguments;
+  TableOptions table;
+  std::optional<double> fail_under;
+  std::string json, csv, html;
+};
+
+std::string csv_text(const scan::ScanResult& result) {
+  report::CsvWriter csv;
+  for (const char* name :
+       {"layer", "name", "stack", "head", "kv_head", "certificate_by", "headroom_tier"})
+    csv.text(name);
+  scan::HeadResult every_column;
+  every_column.rope.emplace();
+  std::vector<std::string> columns;
+  for (const scan::NamedFigure& figure : scan::figures_of(every_column))
+    columns.push_back(figure.name);
+  for (const std::string& column : columns) csv.text(column);
+  csv.end_row();
+  for (const scan::LayerResult& layer : result.layers)
+    for (const scan::HeadResult& head : layer.heads) {
+      csv.integer(layer.layer)
+          .text(layer.name)
+          .text(layer.stack)
+          .integer(head.head)
+          .integer(head.kv_head);
+      csv.text(head.bounds.certificate_by).text(head.headroom_tier);
+      // Heads without RoPE have fewer figures, in the same order.
+      const std::vector<scan::NamedFigure> figures = scan::figures_of(head);
+      auto figure = figures.begin();
+      for (const std::string& column : columns) {
+        const bool present = figure != figures.end() && figure->name == column;
+        if (present && figure->figure->known())
+          csv.number(figure->figure->value());
+        else
+          csv.missing();
+        if (present) ++figure;
+      }
+      csv.end_row();
+    }
+  return csv.take();
+}
+
+// A head that is below the threshold, or whose headroom is unknown because its weights are not finite.
+bool fails(const scan::ScanResult& result, double threshold) {
+  const double max = formats::find_format(result.format)->max_finite();
+  for (const scan::LayerResult& layer : result.layers)
+    for (const scan::HeadResult& head : layer.heads) {
+      if (!head.finite) return true;
+      const scan::Figure bits = scan::headroom_bits(head, max);
+      if (bits.known() && bits.value() < threshold) return true;
+    }
+  return false;
+}
+
+// An output file that was asked for, opened before the scan so that a bad path is said at once.
+Result<std::optional<report::AtomicFile>> open_output(const std::string& path) {
+  if (path.empty()) return std::optional<report::AtomicFile>();
+  ULLAGE_ASSIGN(report::AtomicFile file, report::AtomicFile::create(path));
+  return std::optional<report::AtomicFile>(std::move(file));
+}
+
+Status finish(std::optional<report::AtomicFile>& file, const std::string& text) {
+  ULLAGE_TRY(file->write(text));
+  return file->commit();
+}
+
+Result<int> scan_checkpoint(const ScanCommand& command) {
+  ULLAGE_ASSIGN(auto json, open_output(command.json));
+  ULLAGE_ASSIGN(auto csv, open_output(command.csv));
+  ULLAGE_ASSIGN(auto html, open_output(command.html));
+  ScanArguments arguments = command.arguments;
+  arguments.spectra = html.has_value();
+  ULLAGE_ASSIGN(const Scanned scanned, run_scan(arguments));
+  const scan::ScanResult& result = scanned.result;
+  const bool to_stdout = command.json == "-" || command.csv == "-" || command.html == "-";
+  if (!to_stdout)
+    fmt::print("{}", scan_text(result, command.table, report::terminal_of(STDOUT_FILENO)));
+  if (json) ULLAGE_TRY(finish(json, scan::to_json(result)));
+  if (csv) ULLAGE_TRY(finish(csv, csv_text(result)));
+  if (html) {
+    ULLAGE_ASSIGN(const std::string page, scan_page(result));
+    ULLAGE_TRY(finish(html, page));
+  }
+  return command.fail_under && fails(result, *command.fail_under) ? kBelowThreshold : kDone;
+}
+
+}  // namespace
+
+void add_scan(CLI::App& app, Action& run) {
+  auto command = std::make_shared<ScanCommand>();
+  CLI::App* scan = app.add_subcommand(
+      "scan", "How large every head's logits and projections can get, from the weights alone");
+  add_scan_arguments(*scan, command->arguments);
+  scan->add_flag("--heads", command->table.heads, "Show every head");
+  scan->add_option("--top", command->table.top, "Show this many heads with the least headroom");
+  scan->add_option("--fail-under", command->fail_under,
+                   "Exit with 1 when a head has fewer bits of headroom in --format (or unknown: "
+                   "weights not finite)");
+  scan->add_option("--json", command->json, "Write the whole report here (- for standard output)");
+  scan->add_option("--csv", command->csv, "Write one row a head here");
+  scan->add_option("--html", command->html, "Write a self-contained page here");
+  scan->footer(
+      "Examples:\n"
+      "  ullage scan ./Llama-2-7b-hf                          what is there, layer by layer\n"
+      "  ullage scan ./model --top 10 --html report.html      the ten worst heads, and a page to "
+      "look at\n"
+      "  ullage scan ./model --format fp16 --fail-under 2     gate a release: exit 1 below 2 bits\n"
+      "  ullage scan org/name --json - | jq .summary          from the local Hugging Face cache\n"
+      "\nCertificates hold for every input; expected figures hold with probability 1 - P under an "
+      "isotropic\n"
+      "model of the inputs. Headroom is log2(format maximum / expected largest |logit|).");
+  scan->callback([command, &run] { run = [command] { return scan_checkpoint(*command); }; });
+}
+
+}  // namespace ullage::apps

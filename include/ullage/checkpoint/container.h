@@ -1,0 +1,27 @@
+// A checkpoint opened: where it is, its tensors, and its config.json. What the tensors mean is the
+// architecture table's business.
+#pragma once
+
+#include <string>
+
+#include "ullage/base/result.h"
+#include "ullage/checkpoint/config.h"
+#include "ullage/checkpoint/locate.h"
+#include "ullage/checkpoint/store.h"
+#include "ullage/checkpoint/weights.h"
+
+namespace ullage::checkpoint {
+
+struct Container {
+  Location location;
+  Config config;
+  TensorStore store;
+  WeightOptions
+      weights;  // the FP8 block size of quantization_config; layout is the caller's to set
+};
+
+// locate(), config.json, then every header. Refuses by name what is quantised to integer codes in
+// its attention tensors (GPTQ, AWQ, bitsandbytes, packed compressed-tensors, HQQ, quanto).
+Result<Container> open_container(const std::string& checkpoint, const LocateOptions& options = {});
+
+}  // namespace ullage::checkpoint

@@ -1,0 +1,50 @@
+// Every tensor of a checkpoint by name, over one file or a sharded set, and thread-safe reads of
+// their bytes by pread. No tensor is held in memory; what the numbers mean is in weights.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "ullage/base/result.h"
+#include "ullage/checkpoint/header.h"
+#include "ullage/checkpoint/locate.h"
+
+namespace ullage::checkpoint {
+
+class TensorStore {
+ public:
+  // Opens and checks every file of the set. With an index, its weight_map decides what belongs to
+  // the checkpoint and from which shard each tensor comes; every tensor of the map must exist
+  // there.
+  static Result<TensorStore> open(const Location& location);
+
+  TensorStore(TensorStore&&) noexcept;
+  TensorStore& operator=(TensorStore&&) noexcept;
+  ~TensorStore();
+
+  const TensorInfo* find(std::string_view name) const;         // nullptr when absent; O(1)
+  Result<const TensorInfo*> get(std::string_view name) const;  // tensor_missing when absent
+  std::span<const TensorInfo> tensors() const;  // by file, then by position; stable between runs
+
+  // Fills `out` with the tensor's bytes from `offset` on; a range outside the tensor is an error.
+  // Any number of threads may read at once.
+  Status read(const TensorInfo& tensor, std::uint64_t offset, std::span<std::byte> out) const;
+
+  std::uint64_t bytes_read() const;  // of tensor data, so far
+  std::size_t files() const;
+  const std::string& file_name(
+      std::uint32_t file) const;  // for messages: path relative to the folder
+  std::string describe(
+      const TensorInfo& tensor) const;  // "model.safetensors: NAME", for Error::where
+
+ private:
+  struct State;
+  explicit TensorStore(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ullage::checkpoint

@@ -1,0 +1,78 @@
+// Numbers out of a TensorStore: rows of weight matrices and vectors, decoded from any stored type,
+// with FP8 scale tensors applied. Reads go through a fixed 64 KiB buffer on the stack; nothing is
+// allocated.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ullage/base/result.h"
+#include "ullage/checkpoint/store.h"
+
+namespace ullage::checkpoint {
+
+// How a weight lies on disk: nn.Linear stores [out, in], GPT-2's Conv1D [in, out].
+enum class Layout : std::uint8_t { out_in, in_out };
+
+struct WeightOptions {
+  Layout layout = Layout::out_in;
+  // FP8 blocks of `weight_scale_inv` (quantization_config.weight_block_size).
+  std::uint64_t block_rows = 128;
+  std::uint64_t block_columns = 128;
+};
+
+// A rank-2 tensor of real numbers as y = x W^T + b uses it: row r holds the weights of output r,
+// whatever the order on disk. Holds references: the store must outlive it. Reads are thread-safe.
+//
+// FP8 weights NAME are multiplied by NAME_scale_inv or NAME_scale if the store has one: one number
+// ([] or [1] or [1, 1]), one a stored row ([rows] or [rows, 1]), or one a block ([ceil(rows /
+// block_rows), ceil(columns / block_columns)]), in any real type. Any other shape is an error.
+class WeightMatrix {
+ public:
+  static Result<WeightMatrix> open(const TensorStore& store, const TensorInfo& tensor,
+                                   const WeightOptions& options = {});
+
+  std::uint64_t outputs() const { return outputs_; }
+  std::uint64_t inputs() const { return inputs_; }
+  const TensorInfo& tensor() const { return *tensor_; }
+  Layout layout() const { return options_.layout; }
+  bool stored_bf16() const { return tensor_->dtype == Dtype::bf16; }
+  const TensorInfo* scale() const { return scale_; }
+  // read() into float loses nothing: neither F64 nor scaled FP8 (whose product is rounded once).
+  bool exact_in_float() const { return tensor_->dtype != Dtype::f64 && scale_ == nullptr; }
+
+  // Rows [first, first + count) of W into out[i * stride + j], 0 <= i < count, 0 <= j < inputs().
+  // `out` must hold (count - 1) * stride + inputs() numbers, stride >= inputs() (0 means inputs()).
+  // NaN and infinities pass through. F64 beyond float's range becomes infinite in float: use
+  // double.
+  Status read(std::uint64_t first, std::uint64_t count, std::span<float> out,
+              std::uint64_t stride = 0) const;
+  Status read(std::uint64_t first, std::uint64_t count, std::span<double> out,
+              std::uint64_t stride = 0) const;
+  // The stored bits; an error unless stored_bf16().
+  Status read_bf16(std::uint64_t first, std::uint64_t count, std::span<std::uint16_t> out,
+                   std::uint64_t stride = 0) const;
+
+ private:
+  WeightMatrix(const TensorStore& store, const TensorInfo& tensor, const WeightOptions& options);
+  template <class Number>
+  friend class MatrixReader;
+
+  const TensorStore* store_;
+  const TensorInfo* tensor_;
+  const TensorInfo* scale_ = nullptr;
+  WeightOptions options_;
+  std::uint64_t outputs_ = 0, inputs_ = 0;
+  std::uint64_t scale_rows_ = 0,
+                scale_columns_ = 0;  // stored rows and columns that share one scale
+};
+
+// Elements [first, first + out.size()) of a tensor of any rank in C order: norm gains, biases,
+// scales. An error when the tensor's type holds no real numbers or the range passes its end. FP8 is
+// not scaled.
+Status read_elements(const TensorStore& store, const TensorInfo& tensor, std::uint64_t first,
+                     std::span<double> out);
+Status read_elements(const TensorStore& store, const TensorInfo& tensor, std::uint64_t first,
+                     std::span<float> out);
+
+}  // namespace ullage::checkpoint

@@ -1,0 +1,104 @@
+// Grams of one head's rows: A A^T of the folded projection A, with a bound on its error.
+//
+// A = W diag(gain) P is head_dim x width; P takes each row's mean away where a LayerNorm stands
+// before the projection. The product A^T B that attention scores depend on is width x width and
+// never formed: all spectra follow from the head_dim x head_dim Grams, one pass over the weights.
+// Biases are not here: the Gram of [A, a/t] is A A^T + a a^T / t^2.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ullage/spectrum/dense.h"
+
+namespace ullage::spectrum {
+
+enum class Element : std::uint8_t { bf16, f32, f64 };
+
+// The rows of one head as they lie in memory, and what folds into them. Owns nothing.
+struct HeadRows {
+  const void* values = nullptr;  // uint16_t (bfloat16 bits), float or double
+  Element element = Element::bf16;
+  int rows = 0;                  // head width
+  int width = 0;                 // columns: the model's width
+  std::ptrdiff_t stride = 0;     // elements between the starts of two rows
+  std::span<const double> gain;  // one a column; empty: ones
+  bool project_mean = false;     // take each row's mean away after the gain
+};
+
+// The same rows without gain and projection: what `sigma_weights` is about.
+HeadRows unfolded(HeadRows rows);
+
+// fast: FP32 products (BF16 ones where the CPU multiplies them and nothing is folded) summed in
+// short FP32 blocks, blocks in FP64. precise: FP64 throughout, on entries scaled by a power of two,
+// for heads whose sigma is far below |A||B| and for weights of wide range; about three times
+// slower.
+enum class Arithmetic : std::uint8_t { fast, precise };
+
+// G^ = values, of the rows times 2^-exponent. With A the folded rows times 2^-exponent:
+//   A A^T <= G^ + inflation I,
+//   |(A A^T)_ij - G^_ij| <= entry_unit sqrt(G^_ii G^_jj) + entry_floor (with project_mean: no lower side).
+struct Gram {
+  Matrix values;
+  double inflation = 0.0;
+  double entry_unit = 0.0;
+  double entry_floor = 0.0;
+  // 0 for all rows that BF16 and FP32 can hold; FP64 rows beyond 1e+-130 are scaled, so that squares
+  // stay finite.
+  int exponent = 0;
+  // With project_mean, the means (times 2^-exponent) that were taken from the folded rows: those rows
+  // unprojected are, up to the error above, X + means 1^T with X X^T = values, so their norm is
+  // at most |A|_2 + sqrt(width) |means|.
+  std::vector<double> means;
+};
+
+// values + inflation I, rounded up: above the Gram of the true rows.
+Matrix inflated(const Gram& gram);
+
+// Scratch of one thread: grows to the largest head it has seen (under 2 MiB at 256 x 8192), then is
+// reused.
+class GramWorkspace {
+ public:
+  GramWorkspace();
+  ~GramWorkspace();
+  GramWorkspace(GramWorkspace&&) noexcept;
+  GramWorkspace& operator=(GramWorkspace&&) noexcept;
+  struct Buffers;
+  Buffers& buffers() { return *buffers_; }
+
+ private:
+  std::unique_ptr<Buffers> buffers_;
+};
+
+// False when a weight or a gain is NaN or infinite: `out` is then of no use.
+// Reuses out's memory. Same bits for any thread and any alignment of the rows; CPU paths agree
+// within `inflation`.
+[[nodiscard]] bool gram(const HeadRows& rows, Arithmetic arithmetic, GramWorkspace& workspace,
+                        Gram& out);
+
+// A B^T of two heads' folded rows of one width, given their Grams (for means, range and exponents,
+// which hold for the result too). For figures that only estimate: where it is faster entries are rounded to BF16
+// first (each within 2^-9 of itself, independently), so the result is off by up to 2^-8 |A|_F |B|_F in
+// theory and by about 2^-9 |A||B| / sqrt(width) an entry in practice.
+[[nodiscard]] bool cross_gram(const HeadRows& a, const Gram& gram_a, const HeadRows& b,
+                              const Gram& gram_b, GramWorkspace& workspace, Matrix& out);
+
+// Squared 2-norms of the folded rows, from above: all that amax(V) needs. False as above; infinite
+// where a square is beyond FP64.
+[[nodiscard]] bool row_norms_squared(const HeadRows& rows, GramWorkspace& workspace,
+                                     std::span<double> out);
+
+// out = W x in FP64, gain and projection left out, |error of a row| <= 2 width 2^-53 |row||x|: W beta
+// of a folded bias.
+void row_products(const HeadRows& rows, std::span<const double> x, std::span<double> out);
+
+// One row's weights as stored, in FP64.
+void read_row(const HeadRows& rows, int row, std::span<double> out);
+
+// Largest |weight| as stored, NaN if any is NaN.
+double largest_magnitude(const HeadRows& rows);
+
+}  // namespace ullage::spectrum

@@ -1,0 +1,284 @@
+#include "ullage/bounds/expected.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "bounds/chernoff.h"
+#include "bounds/pencil.h"
+#include "bounds/plain.h"
+#include "bounds/turned.h"
+#include "bounds/upper.h"
+
+namespace ullage::bounds {
+
+namespace {
+
+using spectrum::Matrix;
+
+// Mean length of a standard Gaussian vector over sqrt(d): sqrt(2/d) Gamma((d+1)/2)/Gamma(d/2).
+double radial_mean(int dimensions) {
+  const double d = dimensions;
+  return std::exp(0.5 * std::log(2.0 / d) + std::lgamma(0.5 * (d + 1.0)) - std::lgamma(0.5 * d));
+}
+
+// One side in units in which its Gram's trace is of order one, with the sphere's factor of a
+// LayerNorm in it: n is uniform on a sphere of d - 1 dimensions, A sqrt(d/(d - 1)).
+struct UnitSide {
+  Matrix gram;
+  std::vector<double> bias;  // always head_dim long
+  double sphere = 1.0;
+  int exponent = 0;  // true A = 2^exponent A, and the bias alike
+};
+
+UnitSide in_units(const Side& side) {
+  UnitSide out;
+  const int n = side.gram.rows();
+  const double size =
+      std::sqrt(std::max(spectrum::trace(side.gram), 0.0)) + spectrum::norm2(side.bias);
+  out.exponent = size > 0.0 ? std::ilogb(size) : 0;
+  if (side.layer_norm) out.sphere = std::sqrt(side.width / (side.width - 1.0));
+  const double unit = std::ldexp(1.0, -out.exponent);
+  out.gram = side.gram;
+  for (int i = 0; i < n; ++i) {
+    for (double& value : out.gram.row(i)) value = value * unit * unit * (out.sphere * out.sphere);
+  }
+  out.bias = side.bias;
+  out.bias.resize(static_cast<std::size_t>(n));
+  for (double& value : out.bias) value *= unit;
+  return out;
+}
+
+// One side behind T = D blockdiag(I, X) of a Scaling, or T^-T = D^-1 blockdiag(I, Y).
+struct TurnedSide {
+  std::vector<double> values;  // eigenvalues of T G T^T, ascending
+  double bias = 0.0;           // |T a|
+};
+
+TurnedSide turned_side(const UnitSide& side, std::span<const int> fixed, const Matrix& mix,
+                       const std::vector<double>& d) {
+  Matrix gram = side.gram;
+  std::vector<double> bias = side.bias;
+  if (mix.rows() > 0) {
+    Matrix transform(gram.rows(), gram.rows());
+    for (int i = 0; i < gram.rows(); ++i) transform(i, i) = 1.0;
+    for (std::size_t i = 0; i < fixed.size(); ++i) {
+      for (std::size_t j = 0; j < fixed.size(); ++j) {
+        transform(fixed[i], fixed[j]) = mix(static_cast<int>(i), static_cast<int>(j));
+      }
+    }
+    gram = spectrum::multiply_transposed(spectrum::multiply(transform, gram), transform);
+    bias = spectrum::multiply(transform, bias);
+  }
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] *= d[i];
+  TurnedSide out;
+  out.values = eigenvalues(tridiagonalise(Square(spectrum::scaled_symmetric(gram, d))));
+  out.bias = spectrum::norm2(bias);
+  return out;
+}
+
+// sum over groups of |a_p||b_p|: the most that a rotation makes of a^T R b.
+double turned_bias_product(const UnitSide& q, const UnitSide& k,
+                           const spectrum::Rotation& rotation) {
+  const Groups groups = groups_of(q.gram.rows(), rotation.pairs);
+  std::vector<double> a(static_cast<std::size_t>(groups.count));
+  std::vector<double> b(static_cast<std::size_t>(groups.count));
+  for (std::size_t c = 0; c < q.bias.size(); ++c) {
+    const auto g = static_cast<std::size_t>(groups.of_coordinate[c]);
+    a[g] = std::hypot(a[g], q.bias[c]);
+    b[g] = std::hypot(b[g], k.bias[c]);
+  }
+  return spectrum::dot(a, b);
+}
+
+TurnedScore turned_score(const UnitSide& q, const UnitSide& k, const spectrum::Rotation& rotation,
+                         const spectrum::Scaling& scaling) {
+  std::vector<double> inverse(scaling.d);
+  for (double& value : inverse) value = 1.0 / value;
+  const TurnedSide dq = turned_side(q, rotation.fixed, scaling.x, scaling.d);
+  const TurnedSide dk = turned_side(k, rotation.fixed, scaling.y, inverse);
+  const double u_square = std::max(dq.values.back(), 0.0) * dk.bias * dk.bias;
+  const double w_square = std::max(dk.values.back(), 0.0) * dq.bias * dq.bias;
+  return {dq.values, dk.values, u_square + w_square, turned_bias_product(q, k, rotation)};
+}
+
+// True where neither projection moves the score: it is a^T b for every input.
+bool is_constant(const UnitSide& q, const UnitSide& k) {
+  const auto still = [](const UnitSide& side, const UnitSide& other) {
+    return spectrum::trace(side.gram) == 0.0 ||
+           spectrum::dot(other.bias, spectrum::multiply(side.gram, other.bias)) <= 0.0;
+  };
+  return (spectrum::trace(q.gram) == 0.0 || spectrum::trace(k.gram) == 0.0) && still(q, k) &&
+         still(k, q);
+}
+
+Status check(const Head& head, const ExpectedModel& model) {
+  ULLAGE_TRY(check_side(head.query, "query"));
+  ULLAGE_TRY(check_side(head.key, "key"));
+  if (const std::string_view why = expected_refusal(head); !why.empty()) {
+    return Error{Code::usage, std::string(why), "expected", {}, {}};
+  }
+  if (model.context < 1) {
+    return Error{Code::value_invalid, "a context holds at least one token", "context", "1 or more",
+                 std::to_string(model.context)};
+  }
+  if (!(model.probability > 0.0 && model.probability < 1.0)) {
+    return Error{Code::value_invalid,
+                 "a probability lies between 0 and 1",
+                 "probability",
+                 {},
+                 std::to_string(model.probability)};
+  }
+  const int n = head.query.gram.rows();
+  if (head.key.gram.rows() != n ||
+      (head.cross != nullptr && (head.cross->rows() != n || head.cross->columns() != n))) {
+    return Error{Code::value_invalid,
+                 "query, key and their product differ in head width",
+                 "expected",
+                 {},
+                 {}};
+  }
+  return {};
+}
+
+}  // namespace
+
+struct LogitTails::State {
+  double scale = 1.0;  // of t: the score scale and both sides' units
+  double probability = 0.0;
+  std::optional<double> constant;  // |S| of every input, where inputs do not matter
+  std::string_view no_diagonal;
+  std::unique_ptr<Cumulant> off_diagonal;  // null: no pairs of tokens
+  std::unique_ptr<Cumulant> diagonal;
+  std::deque<Tail> off_tails;  // of the two signs, or one where they are alike
+  std::deque<Tail> diagonal_tails;
+
+  [[nodiscard]] std::vector<Tail*> tails(bool off, bool on) {
+    std::vector<Tail*> out;
+    if (off) {
+      for (Tail& tail : off_tails) out.push_back(&tail);
+    }
+    if (on) {
+      for (Tail& tail : diagonal_tails) out.push_back(&tail);
+    }
+    return out;
+  }
+  [[nodiscard]] Figure solved(bool off, bool on) {
+    return scale * (constant ? *constant : solve(tails(off, on), std::log(probability)));
+  }
+};
+
+LogitTails::LogitTails(std::unique_ptr<State> state) : state_(std::move(state)) {}
+LogitTails::LogitTails(LogitTails&&) noexcept = default;
+LogitTails& LogitTails::operator=(LogitTails&&) noexcept = default;
+LogitTails::~LogitTails() = default;
+
+std::string_view expected_refusal(const Head& head) {
+  if (head.between == Between::clip) return "the isotropic model does not hold behind clipping";
+  if (head.between != Between::nothing) return "the isotropic model does not hold behind a QK-norm";
+  if (head.rotation_unknown) return "RoPE with an unknown pairing";
+  const auto isotropic = [](const Side& side) {
+    return side.width > (side.layer_norm ? 1 : 0) && side.squared_norm == side.width;
+  };
+  if (!isotropic(head.query) || !isotropic(head.key)) return "the input is not a normalised one";
+  return {};
+}
+
+Result<LogitTails> LogitTails::make(const Head& head, const ExpectedModel& model,
+                                    const spectrum::Scaling* scaling) {
+  ULLAGE_TRY(check(head, model));
+  const UnitSide q = in_units(head.query);
+  const UnitSide k = in_units(head.key);
+  auto state = std::make_unique<State>();
+  state->scale = std::ldexp(head.scale, q.exponent + k.exponent);
+  state->probability = model.probability;
+  const bool diagonal = !head.cross_attention && head.cross != nullptr;
+  if (!diagonal) {
+    state->no_diagonal = head.cross_attention ? "cross-attention has no diagonal"
+                                              : "the product of query and key rows was not given";
+  }
+  if (is_constant(q, k)) {
+    state->constant = std::abs(spectrum::dot(q.bias, k.bias));
+    return LogitTails(std::move(state));
+  }
+
+  const auto tokens = static_cast<double>(model.context);
+  const double pairs = tokens * (tokens - 1.0) / (model.causal ? 2.0 : 1.0);
+  const bool turned = !pairs_of(head).empty();
+  std::optional<Reduction> reduction;
+  if (!turned || diagonal) reduction.emplace(q.gram, k.gram, q.bias, k.bias);
+  if (turned && pairs > 0.0) {
+    const spectrum::Rotation& rotation = *head.rotation;
+    spectrum::Scaling own;
+    if (scaling == nullptr) {
+      own = spectrum::balanced_scaling(rotation,
+                                       {&q.gram, q.bias, std::sqrt(head.query.squared_norm)},
+                                       {&k.gram, k.bias, std::sqrt(head.key.squared_norm)});
+      scaling = &own;
+    }
+    state->off_diagonal = std::make_unique<TurnedScore>(turned_score(q, k, rotation, *scaling));
+    state->off_tails.emplace_back(*state->off_diagonal, 1.0, 2.0 * pairs, model.probability);
+  } else if (pairs > 0.0) {
+    auto plain =
+        std::make_unique<PlainScore>(reduction->x, reduction->sigma, reduction->p, reduction->q,
+                                     reduction->key_at_query_bias, reduction->bias_product);
+    if (plain->even()) {
+      state->off_tails.emplace_back(*plain, 1.0, 2.0 * pairs, model.probability);
+    } else {
+      state->off_tails.emplace_back(*plain, 1.0, pairs, model.probability);
+      state->off_tails.emplace_back(*plain, -1.0, pairs, model.probability);
+    }
+    state->off_diagonal = std::move(plain);
+  }
+  if (diagonal) {
+    const double unit = std::ldexp(q.sphere * k.sphere, -(q.exponent + k.exponent));
+    Matrix cross = *head.cross;
+    for (int i = 0; i < cross.rows(); ++i) {
+      for (double& value : cross.row(i)) value *= unit;
+    }
+    const int dimensions = head.query.width - (head.query.layer_norm ? 1 : 0);
+    state->diagonal = std::make_unique<PencilScore>(*reduction, cross, radial_mean(dimensions));
+    state->diagonal_tails.emplace_back(*state->diagonal, 1.0, tokens, model.probability);
+    state->diagonal_tails.emplace_back(*state->diagonal, -1.0, tokens, model.probability);
+  }
+  return LogitTails(std::move(state));
+}
+
+Figure LogitTails::off_diagonal() { return state_->solved(true, false); }
+
+Figure LogitTails::diagonal() {
+  if (!state_->no_diagonal.empty()) return Figure::none(state_->no_diagonal);
+  return state_->solved(false, true);
+}
+
+Figure LogitTails::joint() { return state_->solved(true, true); }
+
+double LogitTails::exceedance(double limit) {
+  if (!(state_->scale > 0.0)) return 0.0;
+  const double t = limit / state_->scale;
+  if (state_->constant) return *state_->constant > t ? 1.0 : 0.0;
+  return bounds::exceedance(state_->tails(true, true), t);
+}
+
+Result<ExpectedLogits> expected_logits(const Head& head, const ExpectedModel& model,
+                                       double certificate, std::span<const double> limits,
+                                       const spectrum::Scaling* scaling) {
+  ULLAGE_ASSIGN(LogitTails tails, LogitTails::make(head, model, scaling));
+  ExpectedLogits out;
+  const auto clamped = [&](Figure figure) {
+    if (figure) figure.value = std::min(figure.value, certificate);
+    return figure;
+  };
+  out.off_diagonal = clamped(tails.off_diagonal());
+  out.diagonal = clamped(tails.diagonal());
+  out.joint = clamped(tails.joint());
+  for (const double limit : limits) {
+    out.overflow_probability.push_back(certificate > limit ? tails.exceedance(limit) : 0.0);
+  }
+  return out;
+}
+
+}  // namespace ullage::bounds

@@ -1,0 +1,60 @@
+#include "scan/context.h"
+
+#include <cmath>
+
+#include "ullage/formats/format.h"
+
+namespace ullage::scan {
+namespace {
+
+// The largest factor that position-dependent scaling puts on q within the context.
+double temperature(const checkpoint::AttentionLayer& layer, std::int64_t context) {
+  if (layer.temperature_scale == 0) return 1;
+  const double steps = std::floor(static_cast<double>(context) / layer.temperature_floor);
+  return std::max(1.0, 1 + layer.temperature_scale * std::log1p(steps));
+}
+
+std::vector<double> offsets_of(std::int64_t context, int count) {
+  if (count > 0 && count < context)
+    return spectrum::sampled_offsets(static_cast<double>(context), count);
+  std::vector<double> all;
+  for (std::int64_t t = 0; t < context; ++t) all.push_back(static_cast<double>(-t));
+  return all;
+}
+
+}  // namespace
+
+Result<LayerContext> make_context(const checkpoint::AttentionLayer& layer,
+                                  const ScanOptions& options, std::int64_t context) {
+  LayerContext result;
+  result.layer = &layer;
+  result.options = &options;
+  result.model = {context, options.probability, layer.causal};
+  result.score_scale = std::abs(layer.score_scale) * temperature(layer, context);
+  for (std::size_t i = 0; i < kReportedFormats.size(); ++i)
+    result.format_max[i] = formats::find_format(kReportedFormats[i])->max_finite();
+  const checkpoint::Rope& rope = layer.rope;
+  using checkpoint::RopePairing;
+  result.rotates = rope.pairing != RopePairing::none;
+  result.pairing_known = rope.pairing != RopePairing::unknown;
+  if (!result.rotates || !result.pairing_known) return result;
+  // Latent attention keeps its rotated part apart: the rotation is of that part alone.
+  const int width = layer.latent ? layer.latent->query_rope.rows : layer.head_dim;
+  const auto pairing = rope.pairing == RopePairing::half_split ? spectrum::Pairing::half_split
+                                                               : spectrum::Pairing::interleaved;
+  // Angles that follow two-dimensional positions have no frequency a pair, and no bound asks for it.
+  std::vector<double> frequencies = rope.inverse_frequency;
+  if (!rope.one_dimensional) frequencies.assign(static_cast<std::size_t>(rope.rotary_dim / 2), 0);
+  ULLAGE_ASSIGN(result.rotation,
+                spectrum::make_rotation(width, rope.rotary_dim, pairing, frequencies, rope.first));
+  if (rope.attention_factor != 1) {
+    result.rope_factor.assign(static_cast<std::size_t>(width), 1);
+    for (const auto& pair : result.rotation.pairs)
+      for (const int coordinate : pair)
+        result.rope_factor[static_cast<std::size_t>(coordinate)] = rope.attention_factor;
+  }
+  if (rope.one_dimensional) result.offsets = offsets_of(context, options.offsets);
+  return result;
+}
+
+}  // namespace ullage::scan

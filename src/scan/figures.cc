@@ -1,0 +1,15 @@
+// Every figure of a head under its flat name.
+#include "scan/fields.h"
+#include "ullage/scan/result.h"
+
+namespace ullage::scan {
+
+std::vector<NamedFigure> figures_of(const HeadResult& head) {
+  std::vector<NamedFigure> list;
+  for_each_figure(head, [&](const char* prefix, const char* name, const Figure& figure) {
+    list.push_back({std::string(prefix) + name, &figure});
+  });
+  return list;
+}
+
+}  // namespace ullage::scan

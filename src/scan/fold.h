@@ -1,0 +1,35 @@
+// One side of one head folded: Gram, bias and norms of A = W diag(gain) P, a = W beta + b.
+#pragma once
+
+#include <vector>
+
+#include "ullage/bounds/head.h"
+#include "ullage/bounds/rounded.h"
+#include "ullage/checkpoint/attention.h"
+#include "ullage/spectrum/certificate.h"
+#include "ullage/spectrum/gram.h"
+
+namespace ullage::scan {
+
+struct Folded {
+  bool finite = false;
+  spectrum::Gram gram;          // of A, no RoPE factor
+  spectrum::Bounded norm;       // |A|_2
+  std::vector<double> bias;     // a, no RoPE factor; empty: zeros
+  double bias_error = 0;        // |a - its exact value|
+  bounds::RoundedSide rounded;  // norms without the LayerNorm projection, for rounded passes
+  const checkpoint::InputNorm* input = nullptr;
+};
+
+spectrum::HeadRows folded_rows(spectrum::HeadRows stored, const checkpoint::InputNorm& input);
+
+// `out.finite` is false when a weight, a gain or a bias of the head is NaN or infinite, or so large
+// that FP64 ends. Reuses out's memory.
+void fold(const spectrum::HeadRows& stored, const checkpoint::InputNorm& input,
+          std::span<const double> projection_bias, spectrum::Arithmetic arithmetic,
+          spectrum::GramWorkspace& workspace, Folded& out);
+
+// The folded side as bounds take it, with RoPE's factor (empty: ones) on its rows.
+bounds::Side bounds_side(const Folded& folded, std::span<const double> rope_factor);
+
+}  // namespace ullage::scan

@@ -1,0 +1,51 @@
+// One query head against its key head: spectra, certificates, expected figures, amax.
+#pragma once
+
+#include "scan/amax.h"
+#include "scan/context.h"
+#include "scan/fold.h"
+#include "ullage/scan/result.h"
+#include "ullage/spectrum/gram.h"
+
+namespace ullage::scan {
+
+// What the query heads of a group share of their key head.
+struct KeyHead {
+  Folded folded;
+  spectrum::Gram raw;  // as stored: no gain, no projection
+  AmaxFigures amax;    // without QK-norm, which belongs to the pair of heads
+};
+
+struct HeadWorkspace {
+  spectrum::GramWorkspace grams;
+  Folded query, precise_query, precise_key;
+  spectrum::Gram raw;
+  spectrum::Matrix cross;
+};
+
+// Folds a key head and bounds its entries. `input` is the layer's input in use.
+void scan_key(const LayerContext& context, const checkpoint::LayerInput& input, int kv_head,
+              const spectrum::HeadRows& rows, HeadWorkspace& workspace, KeyHead& key);
+
+// A head's rows as stored: its own, and its key head's.
+struct HeadPair {
+  int head = 0;
+  int kv_head = 0;
+  spectrum::HeadRows query, key;
+};
+
+// Fills every figure of `out` but amax of V.
+void scan_head(const LayerContext& context, const checkpoint::LayerInput& input,
+               const HeadPair& pair, const KeyHead& key, HeadWorkspace& workspace, HeadResult& out);
+
+// The slice of a projection's bias that belongs to a head.
+std::span<const double> bias_of(const checkpoint::Projection& projection, int head);
+
+// headroom_bits and headroom_tier from the bounds.
+void fill_headroom(const LayerContext& context, HeadResult& out);
+// Every figure null for one reason: weights that are not finite.
+void fill_none(const std::string& why, HeadResult& out);
+
+Figure to_figure(const bounds::Figure& figure);
+
+}  // namespace ullage::scan

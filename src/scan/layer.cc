@@ -1,0 +1,270 @@
+#include "scan/layer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "scan/fields.h"
+#include "scan/head.h"
+#include "scan/latent.h"
+#include "scan/rows.h"
+#include "ullage/base/parallel.h"
+#include "ullage/spectrum/power_iteration.h"
+
+namespace ullage::scan {
+namespace {
+
+using checkpoint::AttentionLayer;
+using checkpoint::InputNorm;
+using checkpoint::LayerInput;
+using spectrum::HeadRows;
+
+constexpr int kConcatenatedPasses = 2;  // forwards and back: one iteration
+
+class LayerScan {
+ public:
+  LayerScan(const LayerContext& context, LayerRows rows, int threads)
+      : context_(context),
+        layer_(*context.layer),
+        rows_(std::move(rows)),
+        threads_(threads),
+        workspaces_(static_cast<std::size_t>(threads)),
+        values_(static_cast<std::size_t>(layer_.kv_heads)) {}
+
+  Result<LayerOutcome> run();
+
+ private:
+  // body(index, worker) over [0, count); the first error by index.
+  template <class Body>
+  Status each(int count, Body&& body) {
+    std::vector<Status> outcome(static_cast<std::size_t>(count));
+    parallel_for(outcome.size(), threads_, [&](std::size_t i, int worker) {
+      outcome[i] = body(static_cast<int>(i), worker);
+    });
+    for (Status& status : outcome) ULLAGE_TRY(std::move(status));
+    return {};
+  }
+
+  Status scan_values(const LayerInput& input);
+  Status scan_attention(const LayerInput& input, std::vector<HeadResult>& heads);
+  Status scan_latent(const LayerInput& input, std::vector<HeadResult>& heads);
+  Status concatenate(LayerResult& result);
+  void report_not_finite(const checkpoint::Projection& projection, int head, const HeadRows& rows,
+                         std::vector<NotFinite>& list) const;
+  void report_vectors();
+
+  const LayerContext& context_;
+  const AttentionLayer& layer_;
+  LayerRows rows_;
+  int threads_;
+  std::vector<HeadWorkspace> workspaces_;
+  std::vector<ValueFigures> values_;
+  std::vector<NotFinite> not_finite_;
+};
+
+void LayerScan::report_not_finite(const checkpoint::Projection& projection, int head,
+                                  const HeadRows& rows, std::vector<NotFinite>& list) const {
+  if (const std::uint64_t count = count_not_finite(rows); count > 0)
+    list.push_back({std::string(projection.weight->name), layer_.layer, head, count});
+}
+
+// Gains and biases belong to the whole layer.
+void LayerScan::report_vectors() {
+  const auto check = [&](const std::string& name, const std::vector<double>& values) {
+    const auto count =
+        std::count_if(values.begin(), values.end(), [](double v) { return !std::isfinite(v); });
+    if (count > 0)
+      not_finite_.push_back({name, layer_.layer, -1, static_cast<std::uint64_t>(count)});
+  };
+  const auto check_norm = [&](const InputNorm& norm) {
+    check(norm.name, norm.gain);
+    check(norm.name + " (bias)", norm.bias);
+  };
+  for (const LayerInput& input : layer_.inputs) {
+    check_norm(input.query);
+    if (input.key.name != input.query.name) check_norm(input.key);
+  }
+  for (const checkpoint::Projection* projection : {&layer_.query, &layer_.key, &layer_.value})
+    check(projection->bias_name, projection->bias);
+  if (layer_.qk_norm) {
+    check(layer_.name + " query norm", layer_.qk_norm->query_gain);
+    check(layer_.name + " key norm", layer_.qk_norm->key_gain);
+  }
+}
+
+Status LayerScan::scan_values(const LayerInput& input) {
+  std::vector<std::vector<NotFinite>> bad(values_.size());
+  ULLAGE_TRY(each(layer_.kv_heads, [&](int head, int worker) -> Status {
+    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::value, head, worker));
+    ValueFigures figures = value_amax(context_, input.key, rows, bias_of(layer_.value, head),
+                                      workspaces_[static_cast<std::size_t>(worker)].grams);
+    if (!figures.finite)
+      report_not_finite(layer_.value, head, rows, bad[static_cast<std::size_t>(head)]);
+    values_[static_cast<std::size_t>(head)] = std::move(figures);
+    return {};
+  }));
+  for (const auto& list : bad) not_finite_.insert(not_finite_.end(), list.begin(), list.end());
+  return {};
+}
+
+Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult>& heads) {
+  std::vector<KeyHead> keys(static_cast<std::size_t>(layer_.kv_heads));
+  std::vector<std::vector<NotFinite>> bad_keys(keys.size()), bad_queries(heads.size());
+  ULLAGE_TRY(each(layer_.kv_heads, [&](int head, int worker) -> Status {
+    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, worker));
+    KeyHead& key = keys[static_cast<std::size_t>(head)];
+    scan_key(context_, input, head, rows, workspaces_[static_cast<std::size_t>(worker)], key);
+    if (!key.folded.finite)
+      report_not_finite(layer_.key, head, rows, bad_keys[static_cast<std::size_t>(head)]);
+    return {};
+  }));
+  ULLAGE_TRY(each(layer_.query_heads, [&](int head, int worker) -> Status {
+    HeadResult& out = heads[static_cast<std::size_t>(head)];
+    HeadPair pair{.head = head, .kv_head = out.kv_head, .query = {}, .key = {}};
+    ULLAGE_ASSIGN(pair.query, rows_.rows(Part::query, head, worker));
+    ULLAGE_ASSIGN(pair.key, rows_.rows(Part::key, out.kv_head, worker));
+    HeadWorkspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
+    scan_head(context_, input, pair, keys[static_cast<std::size_t>(out.kv_head)], workspace, out);
+    if (!workspace.query.finite)
+      report_not_finite(layer_.query, head, pair.query,
+                        bad_queries[static_cast<std::size_t>(head)]);
+    return {};
+  }));
+  for (const auto* bad : {&bad_queries, &bad_keys})
+    for (const auto& list : *bad) not_finite_.insert(not_finite_.end(), list.begin(), list.end());
+  return {};
+}
+
+Status LayerScan::scan_latent(const LayerInput& input, std::vector<HeadResult>& heads) {
+  ULLAGE_ASSIGN(const HeadRows rope_rows, rows_.rows(Part::key_rope, 0, 0));
+  Folded key_rope;
+  fold(rope_rows, layer_.latent->rope_input, bias_of(layer_.latent->key_rope, 0),
+       spectrum::Arithmetic::precise, workspaces_[0].grams, key_rope);
+  if (!key_rope.finite) report_not_finite(layer_.latent->key_rope, 0, rope_rows, not_finite_);
+  std::vector<std::vector<NotFinite>> bad(heads.size());
+  ULLAGE_TRY(each(layer_.query_heads, [&](int head, int worker) -> Status {
+    HeadResult& out = heads[static_cast<std::size_t>(head)];
+    ULLAGE_ASSIGN(const HeadRows query, rows_.rows(Part::query, head, worker));
+    ULLAGE_ASSIGN(const HeadRows key, rows_.rows(Part::key, out.kv_head, worker));
+    HeadWorkspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
+    scan_latent_head(context_, input, head, query, key, key_rope, workspace, out);
+    auto& list = bad[static_cast<std::size_t>(head)];
+    if (!workspace.query.finite) report_not_finite(layer_.query, head, query, list);
+    if (!workspace.precise_key.finite) report_not_finite(layer_.key, out.kv_head, key, list);
+    return {};
+  }));
+  for (const auto& list : bad) not_finite_.insert(not_finite_.end(), list.begin(), list.end());
+  return {};
+}
+
+// The published layer figure: gains not folded.
+Status LayerScan::concatenate(LayerResult& result) {
+  if (layer_.latent) {
+    result.sigma_concatenated = Figure::none("latent attention has no single W_Q^T W_K");
+    return {};
+  }
+  if (std::any_of(result.heads.begin(), result.heads.end(),
+                  [](const HeadResult& h) { return !h.finite; })) {
+    result.sigma_concatenated = Figure::none("weights are not finite");
+    return {};
+  }
+  if (rows_.held()) {
+    std::vector<HeadRows> queries, keys;
+    for (int head = 0; head < layer_.query_heads; ++head) {
+      ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::query, head, 0));
+      queries.push_back(rows);
+    }
+    for (int head = 0; head < layer_.kv_heads; ++head) {
+      ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, 0));
+      keys.push_back(rows);
+    }
+    ULLAGE_ASSIGN(const spectrum::ConcatenatedSigma sigma,
+                  spectrum::concatenated_sigma(queries, keys, kConcatenatedPasses, threads_));
+    result.sigma_concatenated = sigma.value;
+    result.sigma_concatenated_iterations = sigma.iterations;
+    return {};
+  }
+  // Larger than what is held: the rows are read again for each pass, each query head a group of its own.
+  spectrum::StreamingSigma streaming(layer_.query.width, layer_.key.width, layer_.query_heads);
+  while (streaming.passes() < kConcatenatedPasses) {
+    ULLAGE_TRY(each(layer_.query_heads, [&](int head, int worker) -> Status {
+      const int kv_head = result.heads[static_cast<std::size_t>(head)].kv_head;
+      ULLAGE_ASSIGN(const HeadRows query, rows_.rows(Part::query, head, worker));
+      ULLAGE_ASSIGN(const HeadRows key, rows_.rows(Part::key, kv_head, worker));
+      streaming.add(head, {&query, 1}, key);
+      return {};
+    }));
+    streaming.finish_pass();
+  }
+  result.sigma_concatenated = streaming.estimate();
+  result.sigma_concatenated_iterations = kConcatenatedPasses / 2;
+  return {};
+}
+
+// A layer that several depths share takes the larger of its uses; a figure that one use lacks is
+// lacking.
+void merge_use(const HeadResult& other, HeadResult& into) {
+  std::vector<const Figure*> others;
+  for_each_figure(
+      other, [&](const char*, const char*, const Figure& figure) { others.push_back(&figure); });
+  const bool tighter = other.bounds.certificate.known() && into.bounds.certificate.known() &&
+                       other.bounds.certificate.value() > into.bounds.certificate.value();
+  if (tighter) into.bounds.certificate_by = other.bounds.certificate_by;
+  std::size_t at = 0;
+  for_each_figure(into, [&](const char*, const char*, Figure& figure) {
+    const Figure& second = *others[at++];
+    if (figure.known() && (!second.known() || second.value() > figure.value())) figure = second;
+  });
+  if (!other.bounds.expected_before_cap.known())
+    into.bounds.expected_before_cap = other.bounds.expected_before_cap;
+  into.finite = into.finite && other.finite;
+}
+
+Result<LayerOutcome> LayerScan::run() {
+  LayerOutcome outcome;
+  LayerResult& result = outcome.result;
+  result.layer = layer_.layer;
+  result.name = layer_.name;
+  result.stack = layer_.stack;
+  report_vectors();
+  const int group = layer_.query_heads / layer_.kv_heads;
+  for (std::size_t use = 0; use < layer_.inputs.size(); ++use) {
+    std::vector<HeadResult> heads(static_cast<std::size_t>(layer_.query_heads));
+    for (int head = 0; head < layer_.query_heads; ++head) {
+      heads[static_cast<std::size_t>(head)].head = head;
+      heads[static_cast<std::size_t>(head)].kv_head = head / group;
+    }
+    const LayerInput& input = layer_.inputs[use];
+    const std::size_t reported = not_finite_.size();
+    ULLAGE_TRY(scan_values(input));
+    ULLAGE_TRY(layer_.latent ? scan_latent(input, heads) : scan_attention(input, heads));
+    for (HeadResult& head : heads) {
+      const ValueFigures& value = values_[static_cast<std::size_t>(head.kv_head)];
+      head.amax_value = value.finite ? value.amax : Figure::none("weights are not finite");
+      head.amax_expected_value =
+          value.finite ? value.expected : Figure::none("weights are not finite");
+      head.finite = head.finite && value.finite;
+    }
+    if (use == 0) {
+      result.heads = std::move(heads);
+    } else {
+      not_finite_.resize(reported);  // the same tensors once more
+      for (std::size_t i = 0; i < heads.size(); ++i) merge_use(heads[i], result.heads[i]);
+    }
+  }
+  for (HeadResult& head : result.heads)
+    if (head.finite) fill_headroom(context_, head);
+  ULLAGE_TRY(concatenate(result));
+  outcome.not_finite = std::move(not_finite_);
+  return outcome;
+}
+
+}  // namespace
+
+Result<LayerOutcome> scan_layer(const checkpoint::Container& container, const LayerContext& context,
+                                int threads, RowBuffers& buffers) {
+  ULLAGE_ASSIGN(LayerRows rows, LayerRows::open(container, *context.layer, threads, buffers));
+  return LayerScan(context, std::move(rows), threads).run();
+}
+
+}  // namespace ullage::scan

@@ -1,0 +1,39 @@
+#include "ullage/scan/result.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace ullage::scan {
+
+Figure::Figure(double value) {
+  if (std::isfinite(value)) {
+    value_ = value;
+    known_ = true;
+    why_.clear();
+  } else {
+    why_ = std::isnan(value) ? "not a number" : "beyond the range of double precision";
+  }
+}
+
+Figure Figure::none(std::string why) {
+  Figure figure;
+  figure.why_ = std::move(why);
+  return figure;
+}
+
+std::size_t ScanResult::heads() const {
+  std::size_t count = 0;
+  for (const LayerResult& layer : layers) count += layer.heads.size();
+  return count;
+}
+
+Figure headroom_bits(const HeadResult& head, double format_max) {
+  const HeadBounds& bounds = head.bounds;
+  const Figure& logit =
+      bounds.expected_before_cap.known() ? bounds.expected_before_cap : bounds.before_cap;
+  if (!logit.known()) return Figure::none(logit.why());
+  if (logit.value() == 0) return Figure::none("all weights zero");
+  return {std::log2(format_max) - std::log2(logit.value())};
+}
+
+}  // namespace ullage::scan

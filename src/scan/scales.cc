@@ -1,0 +1,288 @@
+#include "ullage/scan/scales.h"
+
+#include <algorithm>
+#include <array>
+
+#include "ullage/formats/format.h"
+#include "ullage/report/json.h"
+#include "ullage/scaling/descale.h"
+
+namespace ullage::scan {
+namespace {
+
+using checkpoint::SmallTensor;
+using report::JsonLayout;
+using report::JsonWriter;
+
+// Columns of TransformerEngine's forward FP8 tensors that attention uses.
+constexpr std::size_t kTeColumns = 9;
+constexpr std::size_t kTeQkv = 2, kTeO = 3, kTeS = 8;
+
+// Bounds of one layer in one tier, q and k and v a head each.
+struct LayerBounds {
+  const LayerResult* layer = nullptr;
+  std::vector<double> query;       // one a query head
+  std::vector<double> key, value;  // one a kv head
+  int group = 1;                   // query heads a kv head
+};
+
+const Figure& figure_of(const HeadResult& head, char which, Tier tier) {
+  const bool certified = tier == Tier::certificate;
+  switch (which) {
+    case 'q':
+      return certified ? head.amax_query : head.amax_expected_query;
+    case 'k':
+      return certified ? head.amax_key : head.amax_expected_key;
+    default:
+      return certified ? head.amax_value : head.amax_expected_value;
+  }
+}
+
+// The layer's bounds, or why it has none.
+Result<LayerBounds> bounds_of(const LayerResult& layer, Tier tier) {
+  LayerBounds bounds;
+  bounds.layer = &layer;
+  int kv_heads = 0;
+  for (const HeadResult& head : layer.heads) kv_heads = std::max(kv_heads, head.kv_head + 1);
+  bounds.group = static_cast<int>(layer.heads.size()) / std::max(kv_heads, 1);
+  bounds.key.assign(static_cast<std::size_t>(kv_heads), 0);
+  bounds.value.assign(static_cast<std::size_t>(kv_heads), 0);
+  for (const HeadResult& head : layer.heads) {
+    for (const char which : {'q', 'k', 'v'}) {
+      const Figure& figure = figure_of(head, which, tier);
+      if (!figure.known())
+        return Error{Code::nothing_to_scan, figure.why(), layer.name + " " + which, "", ""};
+    }
+    const auto kv = static_cast<std::size_t>(head.kv_head);
+    bounds.query.push_back(figure_of(head, 'q', tier).value());
+    bounds.key[kv] = std::max(bounds.key[kv], figure_of(head, 'k', tier).value());
+    bounds.value[kv] = std::max(bounds.value[kv], figure_of(head, 'v', tier).value());
+  }
+  return bounds;
+}
+
+double largest(const std::vector<double>& values) {
+  return *std::max_element(values.begin(), values.end());
+}
+
+class Exporter {
+ public:
+  Exporter(const ScanResult& result, Tier tier) : result_(result), tier_(tier) {
+    rule_.target = *formats::find_format(result.format);
+  }
+
+  Result<ScaleExport> run(Consumer consumer);
+
+ private:
+  Result<float> descale(double bound) const {
+    ULLAGE_ASSIGN(const double value, scaling::descale(bound, rule_));
+    return static_cast<float>(value);  // exact: descale rounds up to FP32 already
+  }
+  Result<std::vector<float>> descales(const std::vector<double>& bounds) const {
+    std::vector<float> values;
+    for (const double bound : bounds) {
+      ULLAGE_ASSIGN(const float value, descale(bound));
+      values.push_back(value);
+    }
+    return values;
+  }
+  // Probabilities are at most 1: their descale needs no data.
+  [[nodiscard]] float probability_descale() const {
+    return static_cast<float>(1 / scaling::static_probability_multiplier(rule_.target, true));
+  }
+
+  Status scalar(const std::string& name, double bound) {
+    ULLAGE_ASSIGN(const float value, descale(bound));
+    out_.tensors.push_back({name, {}, {value}});
+    return {};
+  }
+  Status vector(const std::string& name, std::vector<std::uint64_t> shape,
+                const std::vector<double>& bounds) {
+    ULLAGE_ASSIGN(std::vector<float> values, descales(bounds));
+    out_.tensors.push_back({name, std::move(shape), std::move(values)});
+    return {};
+  }
+
+  Status vllm(const LayerBounds& bounds);
+  Status compressed_tensors(const LayerBounds& bounds);
+  Status fa3(const LayerBounds& bounds);
+  Status te(const LayerBounds& bounds);
+  Status json(const LayerBounds& bounds, JsonWriter& json);
+
+  const ScanResult& result_;
+  Tier tier_;
+  scaling::DescaleRule rule_;
+  ScaleExport out_;
+};
+
+Status Exporter::vllm(const LayerBounds& bounds) {
+  const std::string& name = bounds.layer->name;
+  ULLAGE_TRY(scalar(name + ".attn.q_scale", largest(bounds.query)));
+  ULLAGE_TRY(scalar(name + ".k_scale", largest(bounds.key)));
+  ULLAGE_TRY(scalar(name + ".v_scale", largest(bounds.value)));
+  out_.tensors.push_back({name + ".attn.prob_scale", {}, {probability_descale()}});
+  return {};
+}
+
+Status Exporter::compressed_tensors(const LayerBounds& bounds) {
+  const std::string& name = bounds.layer->name;
+  const std::uint64_t kv_heads = bounds.key.size();
+  ULLAGE_TRY(vector(name + ".q_scale", {bounds.query.size(), 1, 1}, bounds.query));
+  ULLAGE_TRY(vector(name + ".k_scale", {kv_heads, 1, 1}, bounds.key));
+  return vector(name + ".v_scale", {kv_heads, 1, 1}, bounds.value);
+}
+
+Status Exporter::fa3(const LayerBounds& bounds) {
+  const std::string& name = bounds.layer->name;
+  const std::uint64_t kv_heads = bounds.key.size();
+  ULLAGE_ASSIGN(const std::vector<double> query,
+                scaling::group_maximum(bounds.query, bounds.group));
+  ULLAGE_TRY(vector(name + ".q_descale", {1, kv_heads}, query));
+  ULLAGE_TRY(vector(name + ".k_descale", {1, kv_heads}, bounds.key));
+  return vector(name + ".v_descale", {1, kv_heads}, bounds.value);
+}
+
+Status Exporter::te(const LayerBounds& bounds) {
+  std::vector<float> scale(kTeColumns, 1.0F), amax(kTeColumns, 0.0F);
+  const auto put = [&](std::size_t column, double bound) -> Status {
+    ULLAGE_ASSIGN(const float value, scaling::multiplier(bound, rule_));
+    scale[column] = value;
+    // What delayed scaling must find in its history to keep this scale.
+    amax[column] = static_cast<float>(rule_.target.max_finite() / static_cast<double>(value));
+    return {};
+  };
+  ULLAGE_TRY(
+      put(kTeQkv, std::max({largest(bounds.query), largest(bounds.key), largest(bounds.value)})));
+  ULLAGE_TRY(put(kTeO, largest(bounds.value)));  // a row of O is a mean of rows of V
+  scale[kTeS] = static_cast<float>(scaling::static_probability_multiplier(rule_.target, false));
+  amax[kTeS] = 1;
+  out_.tensors.push_back({bounds.layer->name + ".scale_fwd", {kTeColumns}, std::move(scale)});
+  out_.tensors.push_back({bounds.layer->name + ".amax_fwd", {kTeColumns}, std::move(amax)});
+  return {};
+}
+
+Status Exporter::json(const LayerBounds& bounds, JsonWriter& json) {
+  const auto put = [&](const char* name, const std::vector<double>& values) -> Status {
+    ULLAGE_ASSIGN(const std::vector<float> list, descales(values));
+    ULLAGE_ASSIGN(const float whole, descale(largest(values)));
+    ULLAGE_ASSIGN(const float multiplier, scaling::multiplier(largest(values), rule_));
+    json.key(name).begin_object();
+    json.key("amax").number(largest(values));
+    json.key("descale").number(whole);
+    json.key("multiplier").number(multiplier);
+    json.key("descale_by_head").begin_array(JsonLayout::line);
+    for (const float value : list) json.number(value);
+    json.end();
+    json.end();
+    return {};
+  };
+  json.begin_object();
+  json.key("layer").integer(bounds.layer->layer);
+  json.key("name").text(bounds.layer->name);
+  ULLAGE_TRY(put("q", bounds.query));
+  ULLAGE_TRY(put("k", bounds.key));
+  ULLAGE_TRY(put("v", bounds.value));
+  json.end();
+  return {};
+}
+
+// What config.json needs beside the per-head scales.
+std::string compressed_tensors_fragment() {
+  JsonWriter json;
+  json.begin_object();
+  json.key("quantization_config").begin_object();
+  json.key("quant_method").text("compressed-tensors");
+  json.key("kv_cache_scheme").begin_object(JsonLayout::line);
+  json.key("num_bits").integer(8);
+  json.key("type").text("float");
+  json.key("strategy").text("attn_head");
+  json.key("symmetric").boolean(true);
+  json.key("dynamic").boolean(false);
+  json.end();
+  json.end();
+  json.end();
+  return json.take();
+}
+
+Result<ScaleExport> Exporter::run(Consumer consumer) {
+  if (result_.format != "e4m3" && result_.format != "e5m2")
+    return Error{Code::value_invalid, "no attention kernel reads scales of this format", "--format",
+                 "e4m3 or e5m2", result_.format};
+  if (!result_.not_finite.empty())
+    return Error{Code::not_finite,
+                 "holds NaN or infinity; scales of such a checkpoint are not exported",
+                 result_.not_finite.front().tensor, "", ""};
+  JsonWriter json_text;
+  json_text.begin_object();
+  json_text.key("schema").integer(1);
+  json_text.key("format").text(result_.format);
+  json_text.key("tier").text(tier_ == Tier::certificate ? "certificate" : "expected");
+  json_text.key("probability_descale").number(probability_descale());
+  json_text.key("layers").begin_array();
+  std::size_t exported = 0;
+  for (const LayerResult& layer : result_.layers) {
+    Result<LayerBounds> bounds = bounds_of(layer, tier_);
+    if (!bounds.ok()) {
+      out_.omitted.push_back(bounds.error().message());
+      continue;
+    }
+    ++exported;
+    switch (consumer) {
+      case Consumer::vllm:
+        ULLAGE_TRY(vllm(*bounds));
+        break;
+      case Consumer::compressed_tensors:
+        ULLAGE_TRY(compressed_tensors(*bounds));
+        break;
+      case Consumer::fa3:
+        ULLAGE_TRY(fa3(*bounds));
+        break;
+      case Consumer::te:
+        ULLAGE_TRY(te(*bounds));
+        break;
+      case Consumer::json:
+        ULLAGE_TRY(json(*bounds, json_text));
+        break;
+    }
+  }
+  if (exported == 0)
+    return Error{Code::nothing_to_scan, "no layer has bounds on q, k and v in this tier",
+                 out_.omitted.empty() ? result_.checkpoint : out_.omitted.front(), "", ""};
+  json_text.end();
+  json_text.end();
+  if (consumer == Consumer::json) out_.json = json_text.take();
+  if (consumer == Consumer::compressed_tensors) out_.json = compressed_tensors_fragment();
+  out_.metadata = {{"format", "pt"},
+                   {"ullage", result_.version},
+                   {"scales", result_.format},
+                   {"tier", tier_ == Tier::certificate ? "certificate" : "expected"},
+                   {"direction", consumer == Consumer::te ? "multiply" : "descale"}};
+  return std::move(out_);
+}
+
+}  // namespace
+
+Result<Consumer> consumer_from_name(std::string_view name) {
+  constexpr std::array<std::pair<std::string_view, Consumer>, 5> kNames = {
+      {{"vllm", Consumer::vllm},
+       {"compressed-tensors", Consumer::compressed_tensors},
+       {"fa3", Consumer::fa3},
+       {"te", Consumer::te},
+       {"json", Consumer::json}}};
+  for (const auto& [known, consumer] : kNames)
+    if (name == known) return consumer;
+  return Error{Code::usage, "no such consumer", "--to", "vllm, compressed-tensors, fa3, te or json",
+               std::string(name)};
+}
+
+Result<Tier> tier_from_name(std::string_view name) {
+  if (name == "certificate") return Tier::certificate;
+  if (name == "expected") return Tier::expected;
+  return Error{Code::usage, "no such tier", "--tier", "certificate or expected", std::string(name)};
+}
+
+Result<ScaleExport> export_scales(const ScanResult& result, Consumer consumer, Tier tier) {
+  return Exporter(result, tier).run(consumer);
+}
+
+}  // namespace ullage::scan

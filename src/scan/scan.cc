@@ -1,0 +1,82 @@
+#include "ullage/scan/scan.h"
+
+#include <chrono>
+
+#include "scan/layer.h"
+#include "ullage/base/cpu.h"
+#include "ullage/base/parallel.h"
+#include "ullage/formats/format.h"
+
+namespace ullage::scan {
+namespace {
+
+constexpr std::int64_t kDefaultContext = 2048;
+
+void keep_worst(const LayerResult& layer, double format_max, std::optional<WorstHead>& worst) {
+  for (const HeadResult& head : layer.heads) {
+    const Figure bits = headroom_bits(head, format_max);
+    if (!head.finite || !bits.known()) continue;
+    if (!worst || bits.value() < worst->headroom_bits)
+      worst = WorstHead{layer.layer, layer.name, head.head, bits.value()};
+  }
+}
+
+bool any_finite(const ScanResult& result) {
+  for (const LayerResult& layer : result.layers)
+    for (const HeadResult& head : layer.heads)
+      if (head.finite) return true;
+  return false;
+}
+
+}  // namespace
+
+Result<ScanResult> scan(const checkpoint::Container& container,
+                        const checkpoint::AttentionModel& model, const std::string& shown_name,
+                        const ScanOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  ULLAGE_ASSIGN(const formats::Format format, formats::find_format(options.format));
+  ScanResult result;
+  result.checkpoint = shown_name;
+  result.model_type = model.model_type;
+  result.format = options.format;
+  result.probability = options.probability;
+  result.assumptions = model.assumptions;
+  result.context = options.context > 0 ? options.context : model.max_positions;
+  if (result.context <= 0) {
+    result.context = kDefaultContext;
+    result.context_assumed = true;
+  }
+  result.threads = options.threads > 0 ? options.threads : default_threads();
+  result.cpu_path = name_of(cpu_path());
+
+  std::vector<const checkpoint::AttentionLayer*> layers;
+  for (const checkpoint::AttentionLayer& layer : model.layers)
+    if (options.layers.takes(layer.layer, layer.name)) layers.push_back(&layer);
+  if (layers.empty())
+    return Error{Code::nothing_to_scan,
+                 "no attention layer was found, or --layers took none of them", shown_name, "",
+                 std::to_string(model.layers.size()) + " attention layers"};
+  RowBuffers buffers;
+  if (options.progress) options.progress(0, layers.size());
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    ULLAGE_ASSIGN(const LayerContext context, make_context(*layers[i], options, result.context));
+    ULLAGE_ASSIGN(LayerOutcome outcome, scan_layer(container, context, result.threads, buffers));
+    fill_descales(format, outcome.result);
+    keep_worst(outcome.result, format.max_finite(), result.worst);
+    result.layers.push_back(std::move(outcome.result));
+    for (NotFinite& bad : outcome.not_finite) result.not_finite.push_back(std::move(bad));
+    if (options.progress) options.progress(i + 1, layers.size());
+  }
+  if (!any_finite(result)) {
+    const bool named = !result.not_finite.empty();
+    return Error{
+        Code::nothing_to_scan, "every head has NaN or infinite weights",
+        named ? result.not_finite.front().tensor : shown_name, "finite weights",
+        named ? std::to_string(result.not_finite.front().count) + " NaN or infinite values" : ""};
+  }
+  result.bytes_read = container.store.bytes_read();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace ullage::scan

@@ -1,0 +1,193 @@
+#include "ullage/spectrum/certificate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "spectrum/product_form.h"
+#include "spectrum/single.h"
+#include "ullage/spectrum/panels.h"
+
+namespace ullage::spectrum {
+
+namespace {
+
+constexpr double kUnit = 0x1p-53;
+// What a given g may be below the true Gram, in units of its trace.
+constexpr double kInput = 16.0 * kUnit;
+// How far above its estimate tau is tried first, and by how much more after each refusal.
+constexpr double kFirstMargin = 1e-6;
+constexpr double kWiden = 4.0;
+// g times 4^-half_exponent, exact but for what vanishes far below its trace, which lands in [1, 4).
+struct Scaled {
+  Square g;
+  double trace = 0.0;
+  int half_exponent = 0;
+};
+
+enum class Kind { ordinary, zero, infinite, nan };
+
+Kind scale(const Matrix& g, Scaled& out) {
+  assert(g.rows() == g.columns());
+  double largest = 0.0;
+  for (int i = 0; i < g.rows(); ++i) {
+    for (const double value : g.row(i)) {
+      if (std::isnan(value)) return Kind::nan;
+      largest = std::max(largest, std::abs(value));
+    }
+  }
+  if (largest == 0.0) return Kind::zero;
+  if (std::isinf(largest)) return Kind::infinite;
+  // The trace may overflow where no entry does: first entries near 1, then the trace.
+  const int first = std::ilogb(largest);
+  double sum = 0.0;
+  for (int i = 0; i < g.rows(); ++i) sum += std::ldexp(std::abs(g(i, i)), -first);
+  sum = std::max(sum, 1.0);  // a semidefinite matrix has its largest entry on the diagonal
+  const int exponent = first + std::ilogb(sum);
+  out.half_exponent = static_cast<int>(std::floor(exponent / 2.0));
+  out.g = Square(g);
+  const double half = std::ldexp(1.0, -out.half_exponent);
+  if (out.half_exponent != 0) {
+    for (int i = 0; i < g.rows(); ++i) {
+      double* row = out.g.row(i);
+      for (int j = 0; j < g.columns(); ++j) row[j] = row[j] * half * half;
+    }
+  }
+  out.trace = std::ldexp(sum, first - 2 * out.half_exponent) * (1.0 + 4.0 * g.rows() * kUnit);
+  return Kind::ordinary;
+}
+
+// x 2^exponent, never below it.
+double raise(double x, int exponent) {
+  const double out = std::ldexp(x, exponent);
+  return x > 0.0 && out < 0x1p-1000 ? std::nextafter(out, std::numeric_limits<double>::infinity())
+                                    : out;
+}
+
+// Whether tau I - x has a Cholesky factor.
+bool below(const Square& x, double tau) {
+  const int n = x.size();
+  Square work(n);
+  for (int i = 0; i < n; ++i) {
+    const double* from = x.row(i);
+    double* to = work.row(i);
+    for (int j = i / 16 * 16; j < n; ++j) to[j] = -from[j];  // factor reads the upper triangle
+    to[i] = tau - from[i];
+  }
+  return factor(work);
+}
+
+// A tau with largest eigenvalue of x <= tau (1 + 2 (n + 1) n u), starting from an estimate; at most
+// `certain`, which is known to bound it. `slack` is what x itself may be off by.
+double proved_above(const Square& x, double estimate, double slack, double certain) {
+  for (double margin = kFirstMargin; margin < 1.0; margin *= kWiden) {
+    const double tau = std::max(estimate, 0.0) * (1.0 + margin) + slack * (margin / kFirstMargin);
+    if (!(tau < certain)) return certain;
+    if (below(x, tau)) return tau;
+  }
+  return certain;
+}
+
+Bounded special(Kind kind) {
+  if (kind == Kind::zero) return {0.0, 0.0};
+  const double value = kind == Kind::nan ? std::numeric_limits<double>::quiet_NaN()
+                                         : std::numeric_limits<double>::infinity();
+  return {value, value};
+}
+
+}  // namespace
+
+Bounded bounded_norm(const Matrix& g_a) {
+  if (g_a.rows() == 0) return {};
+  Scaled a;
+  if (const Kind kind = scale(g_a, a); kind != Kind::ordinary) return special(kind);
+  const double n = a.g.size();
+  const double estimate = largest_estimate(a.g);
+  const double input = kInput * a.trace;
+  const double tau = proved_above(a.g, estimate, input, a.trace);
+  const double square = tau + input + 2.0 * (n + 1.0) * n * kUnit * tau;
+  return {std::ldexp(std::sqrt(std::max(estimate, 0.0)), a.half_exponent),
+          raise(round_up(std::sqrt(square)), a.half_exponent)};
+}
+
+Bounded bounded_sigma(const Matrix& g_a, const Matrix& g_b) {
+  assert(g_a.rows() == g_b.rows());
+  if (g_a.rows() == 0) return {};
+  Scaled a;
+  Scaled b;
+  const Kind kind_a = scale(g_a, a);
+  const Kind kind_b = scale(g_b, b);
+  if (kind_a == Kind::nan || kind_b == Kind::nan) return special(Kind::nan);
+  if (kind_a == Kind::zero || kind_b == Kind::zero) return special(Kind::zero);
+  if (kind_a == Kind::infinite || kind_b == Kind::infinite) return special(Kind::infinite);
+
+  const int n = a.g.size();
+  // The shift covers the backward error of the factor, (n + 3) u trace, and what g may be below the
+  // true Gram; so L L^T and g_b + shift I lie above A A^T and B B^T.
+  double shift_a = (4.0 * (n + 2) * kUnit + kInput) * a.trace;
+  const double shift_b = (4.0 * (n + 2) * kUnit + kInput) * b.trace;
+  const double certain = a.trace * b.trace * (1.0 + 3.0 * n * kInput);
+  double estimate = 0.0;
+  double square = certain;
+  Square lower;
+  if (shifted_factor(a.g, shift_a, lower)) {
+    for (int i = 0; i < n; ++i) b.g(i, i) += shift_b;
+    const Square x = product_form(lower, b.g);
+    estimate = std::max(largest_estimate(x), 0.0);
+    const double product =
+        8.0 * (n + 2) * kUnit * (a.trace + n * shift_a) * (b.trace + n * shift_b);
+    const double tau = proved_above(x, estimate, product, certain);
+    square = std::min(certain, tau + product + 2.0 * (n + 1.0) * n * kUnit * tau);
+  }
+  const int exponent = a.half_exponent + b.half_exponent;
+  return {std::ldexp(std::sqrt(estimate), exponent), raise(round_up(std::sqrt(square)), exponent)};
+}
+
+Bounded bounded_norm(const Gram& gram) {
+  Bounded out = bounded_norm(gram.values);
+  // hypot neither overflows nor vanishes; it is within an ulp.
+  out.bound = round_up(std::hypot(out.bound, round_up(std::sqrt(gram.inflation))));
+  out.estimate = std::ldexp(out.estimate, gram.exponent);
+  out.bound = raise(out.bound, gram.exponent);
+  return out;
+}
+
+Bounded bounded_sigma(const Gram& gram_a, const Bounded& a, const Gram& gram_b, const Bounded& b) {
+  Bounded out = bounded_sigma(gram_a.values, gram_b.values);
+  const int exponent = gram_a.exponent + gram_b.exponent;
+  out.estimate = std::ldexp(out.estimate, exponent);
+  out.bound = raise(out.bound, exponent);
+  // G_A <= G^_A + h_a I gives |A^T B|^2 <= |F^T B|^2 + h_a |B|^2 with F F^T = G^_A, and the same step for B leaves
+  // h_b |F|^2. 1e-6: F holds the shift of its factor besides.
+  const double root_a = raise(round_up(std::sqrt(gram_a.inflation)), gram_a.exponent);
+  const double root_b = raise(round_up(std::sqrt(gram_b.inflation)), gram_b.exponent);
+  out.bound = round_up(
+      std::hypot(out.bound, (1.0 + 1e-6) * std::hypot(root_a * b.bound, root_b * a.bound)));
+  out.bound = std::min(out.bound, round_up(a.bound * b.bound));
+  return out;
+}
+
+Matrix with_column(const Matrix& g, std::span<const double> a, double t) {
+  assert(static_cast<int>(a.size()) == g.rows());
+  Matrix out = g;
+  for (int i = 0; i < g.rows(); ++i) {
+    const double left = a[static_cast<std::size_t>(i)] / t;
+    for (int j = 0; j < g.columns(); ++j) out(i, j) += left * (a[static_cast<std::size_t>(j)] / t);
+  }
+  return out;
+}
+
+double round_up(double x) {
+  if (x == 0.0) return 0.0;
+  return std::nextafter(x * (1.0 + 64.0 * kUnit), std::numeric_limits<double>::infinity());
+}
+
+float round_up_to_float(double x) {
+  const auto narrow = static_cast<float>(x);
+  return static_cast<double>(narrow) < x
+             ? std::nextafter(narrow, std::numeric_limits<float>::infinity())
+             : narrow;
+}
+
+}  // namespace ullage::spectrum

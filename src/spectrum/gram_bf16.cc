@@ -1,0 +1,95 @@
+// Gram kernels on AVX512-BF16: what vdpbf16ps adds to the AVX512 table, at twice FP32's rate.
+//
+// vdpbf16ps multiplies two BF16 pairs exactly and adds both products to an FP32 sum, rounding to
+// nearest after each addition; subnormal inputs and results become zero.
+// GCC 12's own headers pass "undefined" vectors to masked built-ins and warn of it (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include "spectrum/gram_kernels.h"
+#include "spectrum/gram_tiles.h"
+
+namespace ullage::spectrum {
+
+namespace {
+
+#define ULLAGE_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
+
+template <int kVectors>
+ULLAGE_BF16 void tile(const std::uint32_t* a, int stride_a, const std::uint32_t* b, int stride_b,
+                      int pairs, double* out, int out_stride) {
+  __m512 sums[8][kVectors];
+#pragma GCC unroll 8
+  for (auto& row : sums) {
+#pragma GCC unroll 2
+    for (__m512& sum : row) sum = _mm512_setzero_ps();
+  }
+  for (int p = 0; p < pairs; ++p) {
+    __m512bh right[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      right[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + 16 * v));
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const auto left = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a[i])));
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        sums[i][v] = _mm512_dpbf16_ps(sums[i][v], left, right[v]);
+      }
+    }
+    a += stride_a;
+    b += stride_b;
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      double* place = out + i * out_stride + 16 * v;
+      const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sums[i][v]));
+      const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums[i][v], 1));
+      _mm512_storeu_pd(place, _mm512_add_pd(_mm512_loadu_pd(place), low));
+      _mm512_storeu_pd(place + 8, _mm512_add_pd(_mm512_loadu_pd(place + 8), high));
+    }
+  }
+}
+
+void product_pairs(const std::uint32_t* a, int stride_a, int rows_a, const std::uint32_t* b,
+                   int stride_b, int rows_b, int pairs, Part part, double* out) {
+  const int out_stride = padded_rows(rows_b);
+  for_each_tile(padded_rows(rows_a), out_stride, part, [&](int i, int j, bool wide) {
+    (wide ? tile<2> : tile<1>)(a + i, stride_a, b + j, stride_b, pairs, out + i * out_stride + j,
+                               out_stride);
+  });
+}
+
+ULLAGE_BF16 void pairs_of_f32(const float* panel, int stride, int rows, std::uint32_t* pairs,
+                              int columns) {
+  for (int c = 0; c < columns; c += 2) {
+    for (int row = 0; row < padded_rows(rows); row += 16) {
+      const auto narrow = [&](int column) ULLAGE_BF16 {
+        return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(
+            _mm512_cvtneps_pbh(_mm512_loadu_ps(panel + column * stride + row))));
+      };
+      _mm512_storeu_si512(pairs + c / 2 * stride + row,
+                          _mm512_or_si512(narrow(c), _mm512_slli_epi32(narrow(c + 1), 16)));
+    }
+  }
+}
+
+}  // namespace
+
+const GramKernels& bf16_gram() {
+  static const GramKernels table = [] {
+    GramKernels kernels = kAvx512Gram;
+    kernels.product_pairs = product_pairs;
+    kernels.pairs_of_f32 = pairs_of_f32;
+    return kernels;
+  }();
+  return table;
+}
+
+}  // namespace ullage::spectrum

@@ -1,0 +1,234 @@
+#include "ullage/spectrum/panels.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ullage/base/cpu.h"
+
+namespace ullage::spectrum {
+
+namespace {
+
+constexpr int kRows = 8;
+constexpr int kColumns = 16;
+
+template <bool kSubtract>
+void portable_tile(const double* a, std::ptrdiff_t stride_a, const double* b,
+                   std::ptrdiff_t stride_b, int depth, double* c,
+                   std::ptrdiff_t stride_c) noexcept {
+  for (int k = 0; k < depth; ++k) {
+    for (int i = 0; i < kRows; ++i) {
+      const double left = kSubtract ? -a[i] : a[i];
+      for (int j = 0; j < kColumns; ++j) c[i * stride_c + j] += left * b[j];
+    }
+    a += stride_a;
+    b += stride_b;
+  }
+}
+
+void portable_reflect(double* a, std::ptrdiff_t stride, int first, int n, const double* v,
+                      const double* w, const double* next, double* p) noexcept {
+  for (int i = first; i < n; ++i) {
+    double* row = a + i * stride;
+    const int block = i / 8 * 8;
+    double sum = 0.0;
+    for (int j = block; j < n; ++j) {
+      row[j] -= v[i] * w[j] + w[i] * v[j];
+      sum += row[j] * next[j];
+    }
+    for (int j = block + 8; j < n; ++j) p[j] += row[j] * next[i];
+    p[i] += sum;
+  }
+}
+
+void portable_sturm(const double* diagonal, const double* off_squares, int n, const double* x,
+                    double* below) noexcept {
+  for (int i = 0; i < kSturmLanes; ++i) {
+    double before = 1.0;
+    double current = diagonal[0] - x[i];
+    int count = current < 0.0 ? 1 : 0;
+    for (int k = 1; k < n; ++k) {
+      const double next = (diagonal[k] - x[i]) * current - off_squares[k - 1] * before;
+      if ((next < 0.0) != (current < 0.0)) ++count;
+      before = current;
+      current = next;
+      if (k % 8 == 0) {
+        const double unit = 1.0 / std::max(std::abs(before), std::abs(current));
+        before *= unit;
+        current *= unit;
+      }
+    }
+    below[i] = count;
+  }
+}
+
+// Rows k0 .. k0 + 7 of y from column `first` on: the forward substitution with the 8 x 8 triangle of R there.
+void solve_block(const Square& r, int k0, double* y, std::ptrdiff_t stride, int first, int last) {
+  for (int i = 0; i < kRows; ++i) {
+    double* row = y + (k0 + i) * stride;
+    for (int s = 0; s < i; ++s) {
+      const double factor = r(k0 + s, k0 + i);
+      const double* above = y + (k0 + s) * stride;
+      for (int j = first; j < last; ++j) row[j] -= factor * above[j];
+    }
+    const double inverse = 1.0 / r(k0 + i, k0 + i);
+    for (int j = first; j < last; ++j) row[j] *= inverse;
+  }
+}
+
+}  // namespace
+
+const PanelKernels kPanelsPortable = {portable_tile<false>, portable_tile<true>, portable_reflect,
+                                      portable_sturm};
+
+const PanelKernels& panel_kernels() {
+  switch (cpu_path()) {
+    case CpuPath::portable:
+      return kPanelsPortable;
+    case CpuPath::avx2:
+      return kPanelsAvx2;
+    default:
+      return kPanelsAvx512;
+  }
+}
+
+Square::Square(const Matrix& m) : Square(m.rows()) {
+  for (int i = 0; i < size_; ++i) std::copy_n(m.row(i).data(), size_, row(i));
+}
+
+bool factor(Square& w) {
+  const TileKernel subtract = panel_kernels().subtract;
+  const int n = w.extent();
+  const std::ptrdiff_t stride = w.stride();
+  for (int i = w.size(); i < n; ++i) w(i, i) = 1.0;
+  for (int k0 = 0; k0 < n; k0 += kRows) {
+    // Tiles start on multiples of 16: what lies left of the diagonal is scratch.
+    for (int j = k0 / kColumns * kColumns; j < n; j += kColumns) {
+      subtract(w.row(0) + k0, stride, w.row(0) + j, stride, k0, w.row(k0) + j, stride);
+    }
+    for (int i = k0; i < k0 + kRows; ++i) {
+      const double pivot = w(i, i);
+      if (!(pivot > 0.0) || !std::isfinite(pivot)) return false;
+      const double root = std::sqrt(pivot);
+      const double inverse = 1.0 / root;
+      w(i, i) = root;
+      for (int j = i + 1; j < k0 + kRows; ++j) w(i, j) *= inverse;
+      for (int m = i + 1; m < k0 + kRows; ++m) {
+        for (int j = m; j < k0 + kRows; ++j) w(m, j) -= w(i, m) * w(i, j);
+      }
+    }
+    solve_block(w, k0, w.row(0), stride, k0 + kRows, n);
+  }
+  return true;
+}
+
+void solve_transposed(const Square& r, Square& y) {
+  const TileKernel subtract = panel_kernels().subtract;
+  const int n = r.extent();
+  const std::ptrdiff_t stride = r.stride();
+  for (int k0 = 0; k0 < n; k0 += kRows) {
+    for (int j = 0; j < n; j += kColumns) {
+      subtract(r.row(0) + k0, stride, y.row(0) + j, stride, k0, y.row(k0) + j, stride);
+    }
+    solve_block(r, k0, y.row(0), stride, 0, n);
+  }
+}
+
+void solve_transposed(const Square& r, std::span<double> y) {
+  for (std::size_t k = 0; k < y.size(); ++k) {
+    const double* row = r.row(static_cast<int>(k));
+    y[k] /= row[k];
+    for (std::size_t j = k + 1; j < y.size(); ++j) y[j] -= row[j] * y[k];
+  }
+}
+
+void solve(const Square& r, std::span<double> y) {
+  for (std::size_t k = y.size(); k-- > 0;) {
+    const double* row = r.row(static_cast<int>(k));
+    for (std::size_t j = k + 1; j < y.size(); ++j) y[k] -= row[j] * y[j];
+    y[k] /= row[k];
+  }
+}
+
+double inverse_trace(const Square& r, const Square& s, double factor, const Square& t) {
+  const PanelKernels& kernels = panel_kernels();
+  const int n = r.extent();
+  const std::ptrdiff_t stride = r.stride();
+  // Z = R^-T, lower triangular: columns beyond a block of rows are zero there.
+  Square z(r.size());
+  for (int k0 = 0; k0 < n; k0 += kRows) {
+    const int width = k0 / kColumns * kColumns + kColumns;
+    for (int i = k0; i < k0 + kRows; ++i) z(i, i) = 1.0;
+    for (int j = 0; j < k0; j += kColumns) {
+      kernels.subtract(r.row(j) + k0, stride, z.row(j) + j, stride, k0 - j, z.row(k0) + j, stride);
+    }
+    solve_block(r, k0, z.row(0), stride, 0, width);
+  }
+  // (R^T R)^-1 = Z^T Z, tile by tile of its upper triangle.
+  double diagonal = 0.0;
+  double beyond = 0.0;
+  double tile[kRows * kColumns];
+  for (int i = 0; i < r.size(); i += kRows) {
+    for (int j = i / kColumns * kColumns; j < r.size(); j += kColumns) {
+      std::fill(std::begin(tile), std::end(tile), 0.0);
+      kernels.add(z.row(j) + i, stride, z.row(j) + j, stride, n - j, tile, kColumns);
+      for (int a = 0; a < kRows; ++a) {
+        const double* s_row = s.row(i + a) + j;
+        const double* t_row = t.row(i + a) + j;
+        const double* entries = tile + a * kColumns;
+        double sum = 0.0;
+        for (int b = std::max(i + a + 1 - j, 0); b < kColumns; ++b) {
+          sum += entries[b] * (s_row[b] + factor * t_row[b]);
+        }
+        beyond += sum;
+        const int on = i + a - j;
+        if (on >= 0 && on < kColumns) diagonal += entries[on] * (s_row[on] + factor * t_row[on]);
+      }
+    }
+  }
+  return diagonal + 2.0 * beyond;
+}
+
+Square transposed(const Square& a) {
+  Square out(a.size());
+  const int n = a.extent();
+  for (int i = 0; i < n; i += 8) {
+    for (int j = 0; j < n; ++j) {
+      for (int k = i; k < i + 8; ++k) out(j, k) = a(k, j);
+    }
+  }
+  return out;
+}
+
+Square transposed_product(const Square& a, Shape shape_a, const Square& b, Shape shape_b) {
+  const TileKernel add = panel_kernels().add;
+  Square out(a.size());
+  const int n = a.extent();
+  const std::ptrdiff_t stride = a.stride();
+  for (int i = 0; i < n; i += kRows) {
+    for (int j = 0; j < n; j += kColumns) {
+      const int first = std::max(shape_a == Shape::lower ? i : 0, shape_b == Shape::lower ? j : 0);
+      add(a.row(first) + i, stride, b.row(first) + j, stride, n - first, out.row(i) + j, stride);
+    }
+  }
+  return out;
+}
+
+Square symmetric_product(const Square& a, Shape shape_a, const Square& b) {
+  const TileKernel add = panel_kernels().add;
+  Square out(a.size());
+  const int n = a.extent();
+  const std::ptrdiff_t stride = a.stride();
+  for (int i = 0; i < n; i += kRows) {
+    for (int j = i / kColumns * kColumns; j < n; j += kColumns) {
+      const int first = shape_a == Shape::lower ? i : 0;
+      add(a.row(first) + i, stride, b.row(first) + j, stride, n - first, out.row(i) + j, stride);
+    }
+  }
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < i; ++j) out(i, j) = out(j, i);
+  }
+  return out;
+}
+
+}  // namespace ullage::spectrum

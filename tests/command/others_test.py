@@ -1,0 +1,181 @@
+"""explain, diff, scales, reproduce and doctor as a script sees them."""
+
+import json
+import pathlib
+import sys
+
+import jsonschema
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import made  # noqa: E402
+
+pytestmark = pytest.mark.sanitizer
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    made.llama(tmp_path / "model", seed=2)
+    return tmp_path / "model"
+
+
+def scan(ullage, checkpoint, tmp_path):
+    assert ullage("scan", checkpoint, "--json", tmp_path / "scan.json").returncode == 0
+    return json.loads((tmp_path / "scan.json").read_text())
+
+
+def read(path):
+    with safe_open(path, "np") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+
+
+def test_explain_finds_inputs_close_to_the_certificate(ullage, checkpoint):
+    run = ullage("explain", checkpoint, "1.2")
+    assert run.returncode == 0, run.stderr
+    line = next(line for line in run.stdout.splitlines() if "come closest" in line)
+    share = float(line.split(": ")[1].split(" %")[0])
+    assert 50 < share <= 100.0001
+    assert "binds: " in run.stdout
+    assert ullage("explain", checkpoint, "9.0").returncode == 3
+    assert ullage("explain", checkpoint, "0.99").returncode == 3
+
+
+def test_diff_finds_the_spiked_head(ullage, tmp_path):
+    def spike(tensors):
+        tensors["model.layers.1.self_attn.q_proj.weight"][8:16] *= 16
+
+    made.llama(tmp_path / "a")
+    made.llama(tmp_path / "b", edit=spike)
+    run = ullage("diff", tmp_path / "a", tmp_path / "b", "--top", "1")
+    assert run.returncode == 0, run.stderr
+    assert "1.1" in run.stdout and "-4.00" in run.stdout
+    assert "1 of 6 tensors overflow" in run.stdout and "overflows by 4.00 bits" in run.stdout
+    same = ullage("diff", tmp_path / "a", tmp_path / "a")
+    assert "0 of 6 tensors overflow" in same.stdout
+
+
+def amax(report, layer, which, tier="amax"):
+    return [head[tier][which] for head in report["layers"][layer]["heads"]]
+
+
+def test_scales_for_vllm(ullage, checkpoint, tmp_path):
+    report = scan(ullage, checkpoint, tmp_path)
+    before = (checkpoint / "model.safetensors").read_bytes()
+    assert ullage("scales", checkpoint, "--to", "vllm").returncode == 0
+    tensors, metadata = read(checkpoint / "ullage-scales-vllm.safetensors")
+    assert (checkpoint / "model.safetensors").read_bytes() == before
+    assert metadata["direction"] == "descale" and metadata["tier"] == "certificate"
+    for i in range(2):
+        stem = f"model.layers.{i}.self_attn"
+        for name, which in ((".attn.q_scale", "q"), (".k_scale", "k"), (".v_scale", "v")):
+            scale = tensors[stem + name]
+            assert scale.shape == () and scale.dtype == np.float32
+            bound = max(amax(report, i, which))
+            assert scale >= bound / 448 and scale <= bound / 448 * (1 + 1e-6)
+        assert tensors[stem + ".attn.prob_scale"] == np.float32(1 / 256)
+
+
+def test_scales_by_head(ullage, checkpoint, tmp_path):
+    report = scan(ullage, checkpoint, tmp_path)
+    out = tmp_path / "s.safetensors"
+    assert ullage("scales", checkpoint, "--to", "compressed-tensors", "--out", out).returncode == 0
+    tensors, _ = read(out)
+    assert tensors["model.layers.0.self_attn.q_scale"].shape == (4, 1, 1)
+    assert tensors["model.layers.0.self_attn.k_scale"].shape == (2, 1, 1)
+    assert np.allclose(tensors["model.layers.0.self_attn.q_scale"].ravel() * 448, amax(report, 0, "q"), rtol=1e-6)
+    assert ullage("scales", checkpoint, "--to", "fa3", "--out", out, "--tier", "expected").returncode == 0
+    tensors, metadata = read(out)
+    q = amax(report, 1, "q", "amax_expected")
+    assert metadata["tier"] == "expected"
+    assert tensors["model.layers.1.self_attn.q_descale"].shape == (1, 2)
+    assert np.allclose(tensors["model.layers.1.self_attn.q_descale"][0] * 448, [max(q[:2]), max(q[2:])], rtol=1e-6)
+
+
+def test_scales_for_transformer_engine_multiply(ullage, checkpoint, tmp_path):
+    report = scan(ullage, checkpoint, tmp_path)
+    out = tmp_path / "te.safetensors"
+    assert ullage("scales", checkpoint, "--to", "te", "--out", out).returncode == 0
+    tensors, metadata = read(out)
+    assert metadata["direction"] == "multiply"
+    scale = tensors["model.layers.0.self_attn.scale_fwd"]
+    bound = max(max(amax(report, 0, which)) for which in "qkv")
+    assert scale.shape == (9,) and scale[2] * bound <= 448 and scale[2] * bound >= 448 * (1 - 1e-6)
+    assert scale[8] == 448
+
+
+def test_scales_round_trip_saturates_nothing(ullage, checkpoint, tmp_path):
+    """Adversarial inputs: each coordinate of q and k at its largest, cast as a kernel casts them."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    tensors = made.llama(tmp_path / "again", seed=2)
+    out = tmp_path / "s.safetensors"
+    assert ullage("scales", checkpoint, "--to", "compressed-tensors", "--out", out).returncode == 0
+    scales, _ = read(out)
+    for i in range(2):
+        stem = f"model.layers.{i}."
+        gain = tensors[stem + "input_layernorm.weight"].astype(np.float64)
+        for which in "qkv":
+            w = tensors[stem + f"self_attn.{which}_proj.weight"].astype(np.float64) * gain
+            for h, scale in enumerate(scales[stem + f"self_attn.{which}_scale"].ravel()):
+                rows = w[8 * h:][:8]
+                # n = sqrt(d) w_c / |w_c| makes coordinate c as large as it gets before RoPE; for a pair that RoPE turns, the
+                # top right singular vector of its two rows.
+                pairs = [(c, c + 4) for c in range(4)] if which in "qk" else [(c,) for c in range(8)]
+                for pair in pairs:
+                    largest = np.sqrt(32) * np.linalg.norm(rows[list(pair)], 2)
+                    code = np.array(largest / scale, np.float32).astype(ml_dtypes.float8_e4m3fn)
+                    assert np.isfinite(code.astype(np.float32)) and largest / scale <= 448
+
+
+def test_scales_never_replace_weights(ullage, checkpoint):
+    run = ullage("scales", checkpoint, "--to", "vllm", "--out", checkpoint / "model.safetensors")
+    assert run.returncode == 2 and "no file of scales" in run.stderr
+
+
+def test_scales_json(ullage, checkpoint):
+    run = ullage("scales", checkpoint, "--to", "json")
+    report = json.loads(run.stdout)
+    q = report["layers"][0]["q"]
+    assert q["descale"] * q["multiplier"] == pytest.approx(1, rel=1e-6) and len(q["descale_by_head"]) == 4
+
+
+def test_reproduce_rank_aware(ullage, root, tmp_path):
+    run = ullage("reproduce", "rank-aware", "--json", tmp_path / "r.json", "--html", tmp_path / "r.html")
+    assert run.returncode == 0, run.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    jsonschema.validate(report, json.loads((root / "docs/schema/reproduce.json").read_text()))
+    assert [row["published"] for row in report["rows"][:4]] == [8.2, 13.9, 17.4, 27.8]
+    assert all(row["verdict"] == "reproduced" for row in report["rows"])
+    assert "rank-aware" in ullage("reproduce", "--list").stdout
+    assert ullage("reproduce", "no-such-thing").returncode == 2
+
+
+def test_doctor(ullage):
+    run = ullage("doctor")
+    assert run.returncode == 0 and "taken" in run.stdout and "CUDA" in run.stdout
+
+
+def test_formats(ullage):
+    cards = ullage("formats")
+    assert cards.returncode == 0 and "e4m3fnuz" in cards.stdout and "tf32" in cards.stdout
+    values = ullage("formats", "e2m1").stdout
+    assert values.splitlines()[-1].split()[1:] == "0 0.5 1 1.5 2 3 4 6 -0 -0.5 -1 -1.5 -2 -3 -4 -6".split()
+    assert "7.5" in ullage("formats", "e3m4", "--bias", "5", "--finite").stdout
+    for arguments in (["formats", "e99m1"], ["formats", "nothing"], ["formats", "cast", "x", "--to", "e4m3"],
+                      ["formats", "cast", "1", "--to", "e4m3", "--rounding", "sideways"], ["formats", "bf16x"]):
+        assert ullage(*arguments).returncode in (2, 3), arguments
+
+
+def test_formats_cast_is_ml_dtypes(ullage):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    numbers = ["0.1", "448", "1e-3", "17", "-2.5e-3", "0x1p-10", "464"]
+    lines = ullage("formats", "cast", *numbers, "--to", "e4m3").stdout.splitlines()[-len(numbers):]
+    for text, line in zip(numbers, lines, strict=True):
+        x = float.fromhex(text) if text.startswith("0x") else float(text)
+        expected = np.float64(x).astype(ml_dtypes.float8_e4m3fn)
+        code, value = line.split()[1:3]
+        assert int(code, 16) == expected.view(np.uint8) and float(value) == float(expected)
+    assert "inf" in ullage("formats", "cast", "1e9", "--to", "e5m2", "--non-saturating").stdout
+    same = [ullage("formats", "cast", "0.1", "0.2", "--to", "e4m3", "--rounding", "stochastic", "--seed", seed).stdout for seed in (7, 7)]
+    assert same[0] == same[1]

@@ -1,0 +1,201 @@
+"""`ullage scan` as a script sees it: exit codes, files, the JSON schema, the same bytes on every run."""
+
+import csv
+import json
+import os
+import pathlib
+import sys
+
+import jsonschema
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import made  # noqa: E402
+
+pytestmark = pytest.mark.sanitizer
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    made.llama(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture(scope="session")
+def schema(root):
+    return json.loads((root / "docs/schema/scan.json").read_text())
+
+
+def report_of(ullage, checkpoint, out, *options):
+    run = ullage("scan", checkpoint, "--json", out, *options)
+    assert run.returncode == 0, run.stderr
+    return json.loads(out.read_text())
+
+
+def without_run(report):
+    return {key: value for key, value in report.items() if key != "run"}
+
+
+def test_report_obeys_its_schema(ullage, checkpoint, tmp_path, schema):
+    report = report_of(ullage, checkpoint, tmp_path / "a.json")
+    jsonschema.validate(report, schema)
+    assert report["summary"]["layers"] == 2 and report["summary"]["heads"] == 8
+    assert report["context"] == 128
+    worst = report["summary"]["worst"]
+    head = report["layers"][worst["layer"]]["heads"][worst["head"]]
+    assert head["headroom_bits"]["e4m3"] == worst["headroom_bits"]
+    assert worst["headroom_bits"] == min(h["headroom_bits"]["e4m3"] for layer in report["layers"] for h in layer["heads"])
+
+
+def test_every_null_says_why(ullage, checkpoint, tmp_path):
+    def walk(value, path):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if inner is None and key not in ("certificate_by", "headroom_tier"):
+                    assert value.get("why", {}).get(key), f"{path}.{key} is null without a why"
+                walk(inner, f"{path}.{key}")
+        elif isinstance(value, list):
+            for i, inner in enumerate(value):
+                walk(inner, f"{path}[{i}]")
+
+    walk(report_of(ullage, checkpoint, tmp_path / "a.json"), "report")
+
+
+def test_same_bytes_for_any_thread_count(ullage, checkpoint, tmp_path):
+    reports = [report_of(ullage, checkpoint, tmp_path / f"{n}.json", "--threads", n) for n in (1, 2, 5)]
+    for other in reports[1:]:
+        assert without_run(other) == without_run(reports[0])
+        assert json.dumps(without_run(other)) == json.dumps(without_run(reports[0]))
+
+
+@pytest.mark.parametrize("path", ["portable", "avx2", "avx512", "avx512_bf16"])
+def test_cpu_paths_agree(ullage, checkpoint, tmp_path, path):
+    environment = dict(os.environ, ULLAGE_CPU=path)
+    run = ullage("scan", checkpoint, "--json", tmp_path / "forced.json", env=environment)
+    forced = json.loads((tmp_path / "forced.json").read_text())
+    if forced["run"]["cpu_path"] != path:
+        pytest.skip(f"this CPU has no {path}")
+    assert run.returncode == 0
+    default = report_of(ullage, checkpoint, tmp_path / "default.json")
+    for layer, other in zip(forced["layers"], default["layers"], strict=True):
+        for a, b in zip(layer["heads"], other["heads"], strict=True):
+            assert a["sigma"] == pytest.approx(b["sigma"], rel=1e-5)
+            assert a["bounds"]["certificate"] == pytest.approx(b["bounds"]["certificate"], rel=1e-3)
+
+
+def test_sigma_is_numpys(ullage, tmp_path):
+    tensors = made.llama(tmp_path / "model", seed=4)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
+    for layer in report["layers"]:
+        stem = f"model.layers.{layer['layer']}."
+        gain = tensors[stem + "input_layernorm.weight"].astype(np.float64)
+        for head in layer["heads"]:
+            q = tensors[stem + "self_attn.q_proj.weight"].astype(np.float64)[8 * head["head"]:][:8]
+            k = tensors[stem + "self_attn.k_proj.weight"].astype(np.float64)[8 * head["kv_head"]:][:8]
+            assert head["sigma_weights"] == pytest.approx(np.linalg.norm(q.T @ k, 2), rel=1e-5)
+            assert head["sigma"] == pytest.approx(np.linalg.norm((q * gain).T @ (k * gain), 2), rel=1e-5)
+            assert head["frobenius"] == pytest.approx(np.linalg.norm((q * gain).T @ (k * gain)), rel=1e-5)
+            naive = 32 / np.sqrt(8) * np.linalg.norm(q * gain, 2) * np.linalg.norm(k * gain, 2)
+            assert head["bounds"]["naive"] == pytest.approx(naive, rel=1e-4)
+            assert head["bounds"]["certificate"] <= head["bounds"]["naive"]
+
+
+def test_fail_under_gates(ullage, checkpoint):
+    assert ullage("scan", checkpoint, "--fail-under", "-20").returncode == 0
+    gated = ullage("scan", checkpoint, "--fail-under", "40")
+    assert gated.returncode == 1 and gated.stdout
+
+
+def test_not_finite_weights_are_named_and_the_rest_is_scanned(ullage, tmp_path, schema):
+    def spoil(tensors):
+        tensors["model.layers.1.self_attn.q_proj.weight"][9, 3] = np.nan
+
+    made.llama(tmp_path / "model", edit=spoil)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
+    jsonschema.validate(report, schema)
+    assert report["not_finite"] == [{"tensor": "model.layers.1.self_attn.q_proj.weight", "layer": 1, "head": 1, "count": 1}]
+    heads = report["layers"][1]["heads"]
+    assert heads[1]["sigma"] is None and heads[0]["sigma"] is not None
+    assert ullage("scan", tmp_path / "model", "--fail-under", "-40").returncode == 1
+    refused = ullage("scales", tmp_path / "model", "--to", "vllm", "--out", tmp_path / "s.safetensors")
+    assert refused.returncode == 3 and "q_proj" in refused.stderr and not (tmp_path / "s.safetensors").exists()
+
+
+def test_no_finite_head_is_an_error(ullage, tmp_path):
+    def spoil(tensors):
+        for name in tensors:
+            if "q_proj" in name:
+                tensors[name][:] = np.nan
+
+    made.llama(tmp_path / "model", edit=spoil)
+    run = ullage("scan", tmp_path / "model", "--json", tmp_path / "a.json")
+    assert run.returncode == 3 and "NaN" in run.stderr
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_wrong_usage(ullage, checkpoint, tmp_path):
+    for arguments in (["scan"], ["scan", checkpoint, "--format", "e9m9"], ["scan", checkpoint, "--layers", "3:1"],
+                      ["scan", checkpoint, "--layers", "("], ["scan", checkpoint, "--probability", "2"], ["nothing"],
+                      ["scan", checkpoint, "--offsets", "none"], ["scan", checkpoint, "--device", "cuda"],
+                      ["explain", checkpoint, "x.y"], ["scan", checkpoint, "--json", tmp_path / "no" / "a.json"]):
+        run = ullage(*arguments)
+        assert run.returncode == 2, (arguments, run.returncode, run.stderr)
+        assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("ullage: ")
+
+
+def test_missing_checkpoint(ullage, tmp_path):
+    run = ullage("scan", tmp_path / "absent")
+    assert run.returncode == 3 and len(run.stderr.splitlines()) == 1
+
+
+def test_layers(ullage, checkpoint, tmp_path):
+    for text, expected in (("1", [1]), ("0:0", [0]), (":1", [0, 1]), (r"layers\.1\.", [1])):
+        report = report_of(ullage, checkpoint, tmp_path / "a.json", "--layers", text)
+        assert [layer["layer"] for layer in report["layers"]] == expected
+    assert ullage("scan", checkpoint, "--layers", "7").returncode == 3
+
+
+def test_csv_has_one_row_a_head(ullage, checkpoint, tmp_path):
+    report = report_of(ullage, checkpoint, tmp_path / "a.json", "--csv", tmp_path / "a.csv")
+    rows = list(csv.DictReader((tmp_path / "a.csv").open(newline="")))
+    heads = [head for layer in report["layers"] for head in layer["heads"]]
+    assert len(rows) == len(heads)
+    for row, head in zip(rows, heads, strict=True):
+        assert float(row["sigma"]) == head["sigma"]
+        assert float(row["rope_bound"]) == head["rope"]["bound"]
+        assert float(row["headroom_bits_fp16"]) == head["headroom_bits"]["fp16"]
+        assert row["certificate_by"] == head["bounds"]["certificate_by"]
+
+
+def test_standard_output(ullage, checkpoint):
+    run = ullage("scan", checkpoint, "--json", "-")
+    assert json.loads(run.stdout)["schema"] == 1
+    assert "\x1b" not in ullage("scan", checkpoint).stdout  # no colour in a pipe
+
+
+def test_zero_heads_have_infinite_headroom(ullage, tmp_path):
+    def zero(tensors):
+        tensors["model.layers.0.self_attn.q_proj.weight"][:8] = 0
+
+    made.llama(tmp_path / "model", edit=zero)
+    head = report_of(ullage, tmp_path / "model", tmp_path / "a.json")["layers"][0]["heads"][0]
+    assert head["headroom_bits"]["e4m3"] is None
+    assert head["headroom_bits"]["why"]["e4m3"] == "all weights zero"
+    assert head["bounds"]["certificate"] == 0
+
+
+def test_exact_context_is_tighter_and_still_above_what_is_seen(ullage, checkpoint, tmp_path):
+    wide = report_of(ullage, checkpoint, tmp_path / "a.json", "--offsets", "all")
+    exact = report_of(ullage, checkpoint, tmp_path / "b.json", "--offsets", "all", "--exact-context")
+    for a, b in zip(wide["layers"], exact["layers"], strict=True):
+        for x, y in zip(a["heads"], b["heads"], strict=True):
+            assert y["bounds"]["certificate"] <= x["bounds"]["certificate"] * (1 + 1e-12)
+            seen = 32 / np.sqrt(8) * y["rope"]["supremum_sampled"]
+            assert y["bounds"]["certificate"] >= seen * (1 - 1e-9)
+
+
+def test_help_teaches(ullage):
+    for command in ("scan", "explain", "diff", "scales", "reproduce"):
+        run = ullage(command, "--help")
+        assert run.returncode == 0 and f"ullage {command}" in run.stdout

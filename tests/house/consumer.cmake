@@ -1,0 +1,29 @@
+# Installs BUILD into a fresh prefix, builds EXAMPLE against it, and runs the result.
+# cmake -DBUILD=... -DEXAMPLE=... -DWORK=... -DVERSION=... -P consumer.cmake
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "failed: ${ARGN}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
+# The prefix is moved: nothing installed may name the place that it was installed to.
+file(RENAME ${WORK}/prefix ${WORK}/moved)
+run(${CMAKE_COMMAND} -G Ninja -S ${EXAMPLE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/moved)
+run(${CMAKE_COMMAND} --build ${WORK}/build)
+run(${WORK}/build/consumer)
+message("${output}")
+if(NOT output MATCHES "^ullage ${VERSION}: 1 of 4 values saturate in e4m3")
+  message(FATAL_ERROR "the consumer printed: ${output}")
+endif()
+
+# A major version that is not ours is refused.
+execute_process(COMMAND ${CMAKE_COMMAND} -G Ninja -S ${CMAKE_CURRENT_LIST_DIR}/refused -B ${WORK}/refused
+  -DCMAKE_PREFIX_PATH=${WORK}/moved RESULT_VARIABLE status OUTPUT_QUIET ERROR_VARIABLE error)
+if(status EQUAL 0 OR NOT error MATCHES "considered but not accepted")
+  message(FATAL_ERROR "version 99 was accepted: ${error}")
+endif()
+file(REMOVE_RECURSE ${WORK})

@@ -1,0 +1,56 @@
+"""README.md: its output is what the command prints, its links and targets exist."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import fetch_demo  # noqa: E402
+import readme_output  # noqa: E402
+
+
+def test_the_output_is_current(command):
+    if not fetch_demo.complete(fetch_demo.cache_folder()):
+        pytest.skip("the demo's checkpoint is not in the cache folder; make demo fetches it")
+    result = subprocess.run([sys.executable, ROOT / "tools/readme_output.py", "--check", "--command", command],
+                            capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_timing_is_left_out_and_nothing_else():
+    text = "6 layers, 72 heads in 1.24 s (0.9 ms a head), 3 stacks, e4m3 12.5"
+    assert readme_output.without_timing(text) == "6 layers, 72 heads in - s (- s a head), 3 stacks, e4m3 12.5"
+
+
+@pytest.mark.parametrize("document", ["README.md", "HACKING.md", "CONTRIBUTING.md", "docs/papers.md"])
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / document).read_text()):
+        if not target.startswith("https://"):
+            assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("document", ["README.md", "HACKING.md", "CONTRIBUTING.md"])
+def test_make_targets_exist(document):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    text = (ROOT / document).read_text()
+    blocks = re.findall(r"^make ([a-z -]+?)(?:  |$)", text, flags=re.MULTILINE)
+    blocks += re.findall(r"`make ([a-z -]+)", text)
+    named = {word for block in blocks for word in block.split()}
+    assert named and named <= targets, named - targets
+
+
+def test_what_hacking_says_about_rooms_is_what_is_checked():
+    sys.path.insert(0, str(ROOT / "tools"))
+    import check_rooms
+
+    table = re.findall(r"^\| ([\w/, ]+) \| [^|]+ \| ([^|]+) \|$", (ROOT / "HACKING.md").read_text(), re.MULTILINE)
+    uses = {room: {name.strip() for name in rest.split(",")} for room, rest in table}
+    for room, allowed in check_rooms.MAY_USE.items():
+        if room in ("python", "lab", "experiments", "runlog"):
+            continue
+        assert uses[room] == (set(allowed) or {"-"}), room

@@ -1,0 +1,24 @@
+"""The type stubs in python/ullage are those that nanobind makes from the extension."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ullage = pytest.importorskip("ullage", reason="the Python binding is not built: no nanobind beside this Python")
+pytest.importorskip("nanobind")
+
+
+def test_stubs_are_current(tmp_path):
+    made = tmp_path / "_core.pyi"
+    subprocess.run([sys.executable, "-m", "nanobind.stubgen", "-m", "ullage._core", "-o", made], check=True,
+                   env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True)
+    stubs = ROOT / "python" / "ullage" / "_core.pyi"
+    assert stubs.read_text() == made.read_text(), f"python -m nanobind.stubgen -m ullage._core -o {stubs}"
+
+
+def test_package_says_that_it_is_typed():
+    assert (ROOT / "python" / "ullage" / "py.typed").exists()
+    assert "cast" in ullage.__all__ and ullage.__version__
