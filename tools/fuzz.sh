@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target of build/fuzz for the given seconds. Seeds come from fuzz/corpus/NAME; what the run
 # finds new goes to build/fuzz/corpus/NAME, an input that breaks a target to build/fuzz/broken/.
+# FUZZ_SEED makes the inputs of a fresh build the same each time, as the project's check wants them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:?seconds for each target}
@@ -16,7 +17,7 @@ for target in build/fuzz/bin/*_fuzz; do
   [ -d "fuzz/corpus/$name" ] && seeds=("fuzz/corpus/$name")
   printf 'fuzz: %s, %s s\n' "$name" "$seconds"
   log=build/fuzz/$name.log
-  if ! "$target" "$found" "${seeds[@]}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+  if ! "$target" "$found" "${seeds[@]}" -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="build/fuzz/broken/$name-" >"$log" 2>&1; then
     tail -n 60 "$log"
     printf 'fuzz: %s broke; the input is in build/fuzz/broken\n' "$name" >&2

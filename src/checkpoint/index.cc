@@ -20,7 +20,7 @@ Result<std::string> checked_shard_name(std::string_view name, const std::string&
   if (name.empty()) return Error{Code::index_invalid, "a shard has an empty name", where, {}, {}};
   if (name.size() > kMaxNameLength)
     return escape_error(name, where, "a shard has a name too long for a file");
-  if (name.front() == '/' || name.front() == '~' || name.find_first_of("\\:") != name.npos)
+  if (name.front() == '/' || name.find_first_of("\\:") != name.npos)
     return escape_error(name, where, "a shard's name must be relative to the folder of the index");
   for (const char c : name)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
@@ -35,6 +35,8 @@ Result<std::string> checked_shard_name(std::string_view name, const std::string&
     if (!clean.empty()) clean += '/';
     clean += part;
   }
+  if (clean.starts_with('~'))
+    return escape_error(name, where, "a shard's name begins with the sign of a home folder");
   if (name.back() == '/' || !clean.ends_with(".safetensors")) {
     const bool pickle =
         clean.ends_with(".bin") || clean.ends_with(".pt") || clean.ends_with(".pth");

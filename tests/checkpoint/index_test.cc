@@ -63,6 +63,7 @@ TEST(ShardName, StaysInTheFolder) {
                                             "a/..",
                                             "/etc/x.safetensors",
                                             "~/x.safetensors",
+                                            "./~/x.safetensors",
                                             "a\\x.safetensors",
                                             "C:x.safetensors",
                                             "file:///x.safetensors",
