@@ -4,8 +4,9 @@
 #   tools/setup.sh [build] [demo] [test] [lint] [torch]     default: all
 #
 # build: compiler, libraries of the command and of its tests.  demo: an empty Python environment, build/venv,
-# for pip.  test: a browser and Python tools in build/venv.  lint: clang 19 and its tools (format, tidy,
-# fuzzers).  torch: PyTorch and Transformers in build/venv.
+# for pip.  test: a browser, Python's headers, and Python tools in build/venv (nanobind, which the build takes
+# the binding from).  lint: clang 19 and its tools (format, tidy, fuzzers).  torch: PyTorch and Transformers
+# in build/venv.
 # When everything is there it does nothing and takes well under a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +14,7 @@ cd "$(dirname "$0")/.."
 build_packages=(g++ make cmake ninja-build pkg-config python3 libhwy-dev libdnnl-dev libopenblas-dev
   liblapacke-dev libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev librapidcheck-dev
   libbenchmark-dev)
-test_packages=(git ccache python3-venv chromium fonts-dejavu-core)
+test_packages=(git ccache python3-venv python3-dev chromium fonts-dejavu-core)
 lint_packages=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
 
 venv=build/venv

@@ -33,6 +33,7 @@ _TORCH_DTYPES = {
 }
 _FORMATS = {name: ours for ours, name in _ML_DTYPES.items()}
 _NATIVE = ("float16", "float32", "float64")
+_DLPACK_HOSTS = (1, 3)  # kDLCPU; kDLCUDAHost, which is host memory too
 _INTEGERS = {1: "uint8", 2: "uint16"}
 
 
@@ -58,7 +59,8 @@ def cast(
 ) -> Any:
     """x rounded once to a low-precision format, element by element.
 
-    x: a numpy array (float16, float32, float64, or a dtype of ml_dtypes) or a PyTorch CPU tensor, any strides.
+    x: a numpy array (float16, float32, float64, or a dtype of ml_dtypes), a PyTorch CPU tensor, or any other array in
+        CPU memory that speaks DLPack; any strides. It is read where it lies, never copied first.
     format: "e4m3", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0", "e2m1", "e2m3", "e3m2", "fp16", "bf16", "tf32", "fp32", or
         one of your own: "e3m4", "e3m4:bias=3,nan=all-ones,infinity=no,subnormals=no".
     rounding: "nearest" (ties to even), "nearest-away", "toward-zero", "up", "down" or "stochastic".
@@ -66,8 +68,8 @@ def cast(
     seed: of stochastic rounding; the bits depend on it and on each element's place alone.
     counts: also return Counts.
 
-    Returns an array of x's kind and shape, in ml_dtypes' or PyTorch's dtype where there is one, else the
-    values in float32; with counts=True a pair of it and Counts.
+    Returns an array of x's kind (numpy for other DLPack arrays) and shape, in ml_dtypes' or PyTorch's dtype where there
+    is one, else the values in float32; with counts=True a pair of it and Counts.
     """
     if not isinstance(format, str):
         raise TypeError(f"ullage.cast: format: a name such as 'e4m3' is needed, not {type(format).__name__}")
@@ -89,7 +91,7 @@ def cast(
     if torch is not None and isinstance(x, torch.Tensor):
         source, elements, out, result = _from_torch(torch, x, format, width)
     else:
-        source, elements, out, result = _from_numpy(x, format, width)
+        source, elements, out, result = _from_numpy(_as_numpy(x), format, width)
     try:
         found = _core.cast(elements, source, format, out, rounding, bool(saturate), int(seed))
     except (TypeError, ValueError, MemoryError) as error:
@@ -97,11 +99,23 @@ def cast(
     return (result, Counts(**found)) if counts else result
 
 
+def _as_numpy(x):
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np.asarray(x)
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError("ullage.cast: x: a numpy array, a PyTorch tensor or another DLPack array is needed, "
+                        f"not {type(x).__name__}")
+    try:
+        device = int(x.__dlpack_device__()[0])
+        if device not in _DLPACK_HOSTS:
+            raise BufferError(f"DLPack device type {device} is no host memory")
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise type(error)(f"ullage.cast: x: {type(x).__name__} gave no array of floats in CPU memory: {error}") from None
+
+
 def _from_numpy(x, format, width):
     """(format of the codes or None, elements, memory to write, the result that is a view of it)"""
-    if not isinstance(x, (np.ndarray, np.generic)):
-        raise TypeError(f"ullage.cast: x: a numpy array or a PyTorch tensor is needed, not {type(x).__name__}")
-    x = np.asarray(x)
     source = None
     if x.dtype.name in _FORMATS:
         source = _FORMATS[x.dtype.name]
