@@ -2,27 +2,24 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <cmath>
-#include <cstdlib>
 #include <optional>
+#include <variant>
 
 #include "ullage/command.h"
+#include "ullage/formats/blocks.h"
 #include "ullage/formats/format.h"
-#include "ullage/formats/scalar.h"
-#include "ullage/report/numbers.h"
+#include "ullage/formats_cards.h"
+#include "ullage/formats_cast.h"
+#include "ullage/report/output.h"
 #include "ullage/report/table.h"
 
 namespace ullage::apps {
 namespace {
 
+using formats::BlockFormat;
+using formats::BlockScale;
 using formats::Format;
-using report::Align;
-using report::Table;
-using report::Tone;
-
-// Above so many codes a table of values is no longer read.
-constexpr std::uint64_t kMaxListed = 256;
+using Named = std::variant<Format, BlockFormat>;
 
 struct FormatArguments {
   std::string name;
@@ -33,164 +30,115 @@ struct FormatArguments {
 
 struct FormatsCommand {
   FormatArguments card;
+  std::string json;
   FormatArguments target;
-  std::vector<std::string> numbers;
+  CastRequest cast;
   std::string rounding = "nearest-even";
+  std::optional<std::string> rule;
   bool non_saturating = false;
-  std::uint64_t seed = 0;
 };
 
-// "e3m4": exponent and mantissa bits; nothing else.
-std::optional<std::pair<int, int>> custom_bits(const std::string& name) {
-  int exponent = 0, mantissa = 0;
-  const char* end = name.data() + name.size();
-  if (name.size() < 4 || name[0] != 'e') return std::nullopt;
-  const auto first = std::from_chars(name.data() + 1, end, exponent);
-  if (first.ec != std::errc() || first.ptr == end || *first.ptr != 'm') return std::nullopt;
-  const auto second = std::from_chars(first.ptr + 1, end, mantissa);
-  if (second.ec != std::errc() || second.ptr != end) return std::nullopt;
-  return std::pair(exponent, mantissa);
-}
-
-// A card by name, or one made from eXmY and the options.
-Result<Format> resolve(const FormatArguments& arguments) {
+// A card by name, blocks by theirs, or a format of one's own: eXmY, with text after a colon or with options.
+Result<Named> resolve(const FormatArguments& arguments) {
   const bool changed = arguments.bias || arguments.finite || arguments.no_subnormals;
-  const Result<Format> known = formats::find_format(arguments.name);
-  if (known.ok() && !changed) return *known;
-  const auto bits = custom_bits(arguments.name);
-  if (!bits) {
-    if (!known.ok()) return known;
+  if (const auto block = formats::find_block_format(arguments.name); block.ok() && !changed)
+    return Named(*block);
+  Result<Format> format = formats::format_from_text(arguments.name);
+  if (!format.ok()) {
+    std::string message = format.error().what;
+    if (formats::find_block_format(arguments.name).ok())
+      message = "blocks have the bias and codes of their element";
+    else if (message.starts_with("no such format")) {
+      message += "; blocks";
+      for (const BlockFormat& block : formats::kBlockFormats)
+        message += " " + std::string(block.label());
+      message += "; or your own, as e3m4";
+    }
+    return Error{format.error().code, message, format.error().where, format.error().expected,
+                 format.error().found};
+  }
+  if (!changed) return Named(*format);
+  if (!arguments.name.starts_with('e'))  // bf16, fp16, ...: a card of another name
     return Error{Code::usage,
                  "--bias, --finite and --no-subnormals make a format of your own: give it as eXmY",
-                 arguments.name, "", ""};
+                 "format", "", arguments.name};
+  if (arguments.bias) format->bias = *arguments.bias;
+  if (arguments.finite) {
+    format->has_infinity = false;
+    if (format->nan == formats::NanCodes::ieee) format->nan = formats::NanCodes::all_ones;
   }
-  Format format;
-  arguments.name.copy(format.name, sizeof format.name - 1);
-  format.exponent_bits = bits->first;
-  format.mantissa_bits = bits->second;
-  format.bias = arguments.bias.value_or(
-      bits->first > 0 && bits->first < 16 ? (1 << (bits->first - 1)) - 1 : 0);
-  format.has_infinity = !arguments.finite;
-  format.nan = arguments.finite ? formats::NanCodes::all_ones : formats::NanCodes::ieee;
-  format.has_subnormals = !arguments.no_subnormals;
-  ULLAGE_TRY(formats::check_format(format));
-  return format;
+  format->has_subnormals = format->has_subnormals && !arguments.no_subnormals;
+  ULLAGE_TRY(formats::check_format(*format));
+  return Named(*format);
 }
 
-std::string nan_text(const Format& format) {
-  switch (format.nan) {
-    case formats::NanCodes::none:
-      return "none";
-    case formats::NanCodes::ieee:
-      return "exponent all ones";
-    case formats::NanCodes::all_ones:
-      return fmt::format("0x{:X}", format.nan_code());
-    case formats::NanCodes::negative_zero:
-      return fmt::format("0x{:X}", format.nan_code());
-  }
-  return "";
+std::string all_text(const report::Terminal& terminal) {
+  return fmt::format(
+      "{}\n{}\n"
+      "ullage formats NAME shows the values of one, or the scale rules of blocks; any other eXmY "
+      "is made on the spot.\n",
+      report::to_text(card_table({formats::kFormats.begin(), formats::kFormats.end()}), terminal),
+      report::to_text(block_table({formats::kBlockFormats.begin(), formats::kBlockFormats.end()}),
+                      terminal));
 }
 
-Table card_table(const std::vector<Format>& cards) {
-  Table table;
-  table.columns = {{.title = "format"},
-                   {.title = "bits", .align = Align::right},
-                   {.title = "exponent", .align = Align::right},
-                   {.title = "mantissa", .align = Align::right},
-                   {.title = "bias", .align = Align::right},
-                   {.title = "max", .align = Align::right},
-                   {.title = "min normal", .align = Align::right},
-                   {.title = "min subnormal", .align = Align::right},
-                   {.title = "unit roundoff", .align = Align::right},
-                   {.title = "infinity"},
-                   {.title = "NaN"}};
-  for (const Format& card : cards)
-    table.rows.push_back({{std::string(card.label()), Tone::strong},
-                          {std::to_string(card.bits())},
-                          {std::to_string(card.exponent_bits)},
-                          {std::to_string(card.mantissa_bits)},
-                          {std::to_string(card.bias)},
-                          {report::format_significant(card.max_finite(), 5)},
-                          {report::format_significant(card.min_normal(), 5)},
-                          {card.has_subnormals && card.has_zero()
-                               ? report::format_significant(card.min_subnormal(), 5)
-                               : std::string("-")},
-                          {fmt::format("2^-{}", card.mantissa_bits + 1)},
-                          {card.has_infinity ? "yes" : "no"},
-                          {nan_text(card)}});
-  return table;
+std::string block_text(const BlockFormat& block, const report::Terminal& terminal) {
+  std::string text = report::to_text(block_table({block}), terminal) + "\n" +
+                     report::to_text(card_table({block.element}), terminal);
+  if (block.scale == BlockScale::e8m0)
+    text += "\n" + report::to_text(rule_table(block.element), terminal) +
+            fmt::format(
+                "\namax: a block's largest magnitude; emax: {}, exponent of the largest {}. What "
+                "saturates does so under rounding to nearest.\n",
+                block.element.max_exponent(), std::string(block.element.label()));
+  return text;
 }
 
-// Every code of a small format: rows of sixteen.
-Table value_table(const Format& format) {
-  Table table;
-  const std::uint64_t width = std::min<std::uint64_t>(16, format.code_count());
-  table.columns.push_back({.title = "code", .align = Align::right});
-  for (std::uint64_t i = 0; i < width; ++i)
-    table.columns.push_back({.title = fmt::format("+{:X}", i), .align = Align::right});
-  for (std::uint64_t code = 0; code < format.code_count(); code += width) {
-    std::vector<report::Cell> row = {{fmt::format("0x{:02X}", code), Tone::dim}};
-    for (std::uint64_t i = 0; i < width; ++i)
-      row.push_back(
-          {report::format_shortest(formats::decode(format, static_cast<std::uint32_t>(code + i)))});
-    table.rows.push_back(std::move(row));
-  }
-  return table;
+std::string card_text(const Format& format, const report::Terminal& terminal) {
+  const bool small = format.code_count() <= kMostListed;
+  return report::to_text(card_table({format}), terminal) + "\n" +
+         report::to_text(small ? value_table(format) : landmark_table(format), terminal);
 }
 
 Result<int> show_cards(const FormatsCommand& command) {
+  std::vector<Format> cards(formats::kFormats.begin(), formats::kFormats.end());
+  std::vector<BlockFormat> blocks(formats::kBlockFormats.begin(), formats::kBlockFormats.end());
   const report::Terminal terminal = report::terminal_of(STDOUT_FILENO);
+  std::string text;
   if (command.card.name.empty()) {
-    fmt::print(
-        "{}\nullage formats NAME shows the values of one; any other eXmY is made on the spot.\n",
-        report::to_text(card_table({formats::kFormats.begin(), formats::kFormats.end()}),
-                        terminal));
-    return kDone;
+    text = all_text(terminal);
+  } else {
+    ULLAGE_ASSIGN(const Named named, resolve(command.card));
+    if (const auto* block = std::get_if<BlockFormat>(&named)) {
+      text = block_text(*block, terminal);
+      cards = {block->element};
+      blocks = {*block};
+    } else {
+      text = card_text(std::get<Format>(named), terminal);
+      cards = {std::get<Format>(named)};
+      blocks = {};
+    }
   }
-  ULLAGE_ASSIGN(const Format format, resolve(command.card));
-  fmt::print("{}", report::to_text(card_table({format}), terminal));
-  if (format.code_count() <= kMaxListed)
-    fmt::print("\n{}", report::to_text(value_table(format), terminal));
+  if (!command.json.empty())
+    ULLAGE_TRY(
+        report::write_file(command.json, cards_json(cards, blocks, !command.card.name.empty())));
+  if (command.json != "-") fmt::print("{}", text);
   return kDone;
 }
 
-Result<double> parse_number(const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0')
-    return Error{Code::usage, "is no number; write 0.1, 1e9, 0x1p-9, inf or nan", text, "", ""};
-  return value;
-}
-
-Result<int> cast_numbers(const FormatsCommand& command) {
-  ULLAGE_ASSIGN(const Format format, resolve(command.target));
-  ULLAGE_ASSIGN(const formats::Rounding rounding, formats::rounding_from_name(command.rounding));
-  formats::CastOptions options{command.non_saturating ? formats::Overflow::non_saturating
-                                                      : formats::Overflow::saturate};
-  options.rounding = rounding;
-  options.seed = command.seed;
-  Table table;
-  table.columns = {{.title = "x", .align = Align::right},
-                   {.title = "code", .align = Align::right},
-                   {.title = "value", .align = Align::right},
-                   {.title = "error", .align = Align::right},
-                   {.title = "relative", .align = Align::right}};
-  for (std::size_t i = 0; i < command.numbers.size(); ++i) {
-    ULLAGE_ASSIGN(const double x, parse_number(command.numbers[i]));
-    options.first_index = i;
-    const std::uint32_t code = formats::encode(format, x, options);
-    const double value = formats::decode(format, code);
-    const double error = value - x;
-    table.rows.push_back(
-        {{command.numbers[i]},
-         {fmt::format("0x{:0{}X}", code, (format.bits() + 3) / 4)},
-         {report::format_shortest(value)},
-         {std::isfinite(error) ? report::format_significant(error, 4) : "-"},
-         {std::isfinite(error) && x != 0 ? report::format_significant(error / x, 3) : "-"}});
+Result<int> cast(const FormatsCommand& command) {
+  CastRequest request = command.cast;
+  ULLAGE_ASSIGN(request.to, resolve(command.target));
+  ULLAGE_ASSIGN(request.options.rounding, formats::rounding_from_name(command.rounding));
+  if (command.non_saturating) request.options.overflow = formats::Overflow::non_saturating;
+  if (command.rule) {
+    const auto* block = std::get_if<BlockFormat>(&request.to);
+    if (block == nullptr || block->scale != BlockScale::e8m0)
+      return Error{Code::usage, "is for MX blocks (mxfp8-e4m3, mxfp4 and so on)", "--rule", "",
+                   *command.rule};
+    ULLAGE_ASSIGN(request.rule, formats::scale_rule_from_name(*command.rule));
   }
-  fmt::print("to {}, {}, {}\n\n{}", std::string(format.label()), formats::name_of(rounding),
-             formats::name_of(options.overflow),
-             report::to_text(table, report::terminal_of(STDOUT_FILENO)));
+  ULLAGE_TRY(cast_numbers(request));
   return kDone;
 }
 
@@ -201,35 +149,58 @@ void add_custom_options(CLI::App& command, FormatArguments& arguments) {
   command.add_flag("--no-subnormals", arguments.no_subnormals, "Exponent field 0 is zero");
 }
 
+CLI::App* add_cast(CLI::App& list, FormatsCommand& command) {
+  CLI::App* cast = list.add_subcommand("cast", "Numbers rounded to a format");
+  cast->add_option("X", command.cast.numbers, "Numbers: 0.1 -448 1e9 0x1p-9 inf nan; -inf after --")
+      ->required();
+  cast->add_option("--to", command.target.name, "Format or blocks to round to")->required();
+  cast->add_option("--rounding", command.rounding,
+                   "nearest-even, nearest-away, toward-zero, up, down, stochastic")
+      ->capture_default_str();
+  cast->add_option("--seed", command.cast.options.seed, "Of stochastic rounding")
+      ->capture_default_str();
+  cast->add_flag("--non-saturating", command.non_saturating,
+                 "Past the largest value: infinity or NaN instead of that value");
+  cast->add_option("--rule", command.rule,
+                   "Scale rule of MX blocks: floor (default), ceil, round-up, even");
+  cast->add_option("--json", command.cast.json, "Write the result here (- for standard output)");
+  add_custom_options(*cast, command.target);
+  cast->footer(
+      "Examples:\n"
+      "  ullage formats cast 0.1 448 1e9 --to e4m3                      the code and value of "
+      "each\n"
+      "  ullage formats cast 0.1 448 1e9 --to e4m3 --rounding stochastic --seed 1\n"
+      "  ullage formats cast 1e9 --to e5m2 --non-saturating             past the largest: "
+      "infinity\n"
+      "  ullage formats cast 480 3 -0.2 --to mxfp8-e4m3 --rule floor    one block: its scale, what "
+      "it clips\n"
+      "  ullage formats cast 0.3 --to e3m4:bias=5,nan=none,infinity=no  a format of your own\n"
+      "  ullage formats cast -1 -0.3 --to e2m1 --json -                 for scripts");
+  return cast;
+}
+
 }  // namespace
 
 void add_formats(CLI::App& app, Action& run) {
   auto command = std::make_shared<FormatsCommand>();
   CLI::App* list = app.add_subcommand("formats", "Number formats: cards, values, casts");
   list->add_option("NAME", command->card.name,
-                   "One format: its card and every value of a small one");
+                   "One format: its card and its values; blocks: their scale rules");
+  list->add_option("--json", command->json, "Write the cards here (- for standard output)");
   add_custom_options(*list, command->card);
-  CLI::App* cast = list->add_subcommand("cast", "Numbers rounded to a format");
-  cast->add_option("X", command->numbers, "Numbers: 0.1 448 1e9 inf")->required();
-  cast->add_option("--to", command->target.name, "Format to round to")->required();
-  cast->add_option("--rounding", command->rounding,
-                   "nearest-even, nearest-away, toward-zero, up, down, stochastic")
-      ->capture_default_str();
-  cast->add_option("--seed", command->seed, "Of stochastic rounding")->capture_default_str();
-  cast->add_flag("--non-saturating", command->non_saturating,
-                 "Past the largest value: infinity or NaN instead of that value");
-  add_custom_options(*cast, command->target);
-  cast->footer(
-      "Example:\n  ullage formats cast 0.1 448 1e9 --to e4m3 --rounding stochastic --seed 1");
+  CLI::App* numbers = add_cast(*list, *command);
   list->footer(
       "Examples:\n"
       "  ullage formats                                  all cards\n"
       "  ullage formats e4m3                             its 256 values\n"
+      "  ullage formats bf16                             its ends, and its codes around one\n"
+      "  ullage formats mxfp8-e4m3                       blocks: scale rules, and which can clip\n"
       "  ullage formats e3m4 --bias 3 --finite           a format of your own\n"
+      "  ullage formats e4m3 --json - | jq .formats[0].values\n"
       "  ullage formats cast 0.1 448 1e9 --to e4m3 --rounding stochastic");
-  list->callback([command, cast, &run] {
-    if (cast->parsed())
-      run = [command] { return cast_numbers(*command); };
+  list->callback([command, numbers, &run] {
+    if (numbers->parsed())
+      run = [command] { return cast(*command); };
     else
       run = [command] { return show_cards(*command); };
   });

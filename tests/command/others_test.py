@@ -154,28 +154,3 @@ def test_reproduce_rank_aware(ullage, root, tmp_path):
 def test_doctor(ullage):
     run = ullage("doctor")
     assert run.returncode == 0 and "taken" in run.stdout and "CUDA" in run.stdout
-
-
-def test_formats(ullage):
-    cards = ullage("formats")
-    assert cards.returncode == 0 and "e4m3fnuz" in cards.stdout and "tf32" in cards.stdout
-    values = ullage("formats", "e2m1").stdout
-    assert values.splitlines()[-1].split()[1:] == "0 0.5 1 1.5 2 3 4 6 -0 -0.5 -1 -1.5 -2 -3 -4 -6".split()
-    assert "7.5" in ullage("formats", "e3m4", "--bias", "5", "--finite").stdout
-    for arguments in (["formats", "e99m1"], ["formats", "nothing"], ["formats", "cast", "x", "--to", "e4m3"],
-                      ["formats", "cast", "1", "--to", "e4m3", "--rounding", "sideways"], ["formats", "bf16x"]):
-        assert ullage(*arguments).returncode in (2, 3), arguments
-
-
-def test_formats_cast_is_ml_dtypes(ullage):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    numbers = ["0.1", "448", "1e-3", "17", "-2.5e-3", "0x1p-10", "464"]
-    lines = ullage("formats", "cast", *numbers, "--to", "e4m3").stdout.splitlines()[-len(numbers):]
-    for text, line in zip(numbers, lines, strict=True):
-        x = float.fromhex(text) if text.startswith("0x") else float(text)
-        expected = np.float64(x).astype(ml_dtypes.float8_e4m3fn)
-        code, value = line.split()[1:3]
-        assert int(code, 16) == expected.view(np.uint8) and float(value) == float(expected)
-    assert "inf" in ullage("formats", "cast", "1e9", "--to", "e5m2", "--non-saturating").stdout
-    same = [ullage("formats", "cast", "0.1", "0.2", "--to", "e4m3", "--rounding", "stochastic", "--seed", seed).stdout for seed in (7, 7)]
-    assert same[0] == same[1]
