@@ -119,6 +119,8 @@
 // When is BF16 attention biased? The bit-exact addition of [F], and its law over many random
 // rows.
 #include "ullage/attention/biased_rounding.h"
+// Attention as fast as this CPU does it: FP32 and BF16 tensors, dispatched at run time.
+#include "ullage/attention/fast.h"
 // Inputs of a study: owned tensors, and made ones from a counter-based generator.
 #include "ullage/attention/made.h"
 // One attention problem: its shape, strided views of its tensors, and which keys a query sees.

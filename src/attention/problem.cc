@@ -94,8 +94,10 @@ Status check(const Inputs<Real>& inputs) {
 
 template struct Inputs<float>;
 template struct Inputs<double>;
+template struct Inputs<Bf16>;
 template Status check(const Inputs<float>&);
 template Status check(const Inputs<double>&);
+template Status check(const Inputs<Bf16>&);
 
 Sequence sequence_of(const Shape& shape, const Packed& packed, std::size_t b) {
   if (packed.query_starts.empty()) return {b, b, 0, 0, shape.queries, shape.keys};

@@ -18,8 +18,6 @@ double moved(double tail_with_top, double gap, double power) {
 
 bool empty(const RowStatistics& row) { return row.maximum == -kInfinity; }
 
-double probability_norm(const RowStatistics& row) { return std::sqrt(squared_probabilities(row)); }
-
 }  // namespace
 
 void RowStatistics::merge(const RowStatistics& other) {
@@ -83,7 +81,8 @@ Interval jacobian_norm(const RowStatistics& row) {
   // Top eigenvalue of [[p1 (1 - p1), -p1 p2], [-p1 p2, p2 (1 - p2)]].
   const double second = p2 * (1 - p2);
   const double mean = 0.5 * (published + second);
-  const double lead = mean + std::hypot(0.5 * (published - second), p1 * p2);
+  const double half = 0.5 * (published - second);
+  const double lead = mean + std::sqrt(half * half + (p1 * p2) * (p1 * p2));
   // 1 - sum p^2 = (l^2 - l_2) / l^2 with l^2 - l_2 = 2 tail + tail^2 - tail_squares.
   const double mixed = (2 * row.tail + row.tail * row.tail - row.tail_squares) * p1 * p1;
   const double upper = std::min({p1, 2 * published, mixed});
@@ -134,9 +133,10 @@ HeadStatistics reduce(std::span<const RowStatistics> rows) {
     head.repeated_rows += row.repeats > 1 ? 1 : 0;
     head.max_abs = std::max(head.max_abs, row.max_abs);
     score_squares += row.squared_scores;
-    probability_squares += squared_probabilities(row);
+    const double squares = squared_probabilities(row);
+    probability_squares += squares;
     const Interval norm = jacobian_norm(row);
-    const double ratio = std::sqrt(row.squared_scores) / probability_norm(row);
+    const double ratio = std::sqrt(row.squared_scores / squares);
     head.jacobian.lower = std::max(head.jacobian.lower, norm.lower);
     head.jacobian.upper = std::max(head.jacobian.upper, norm.upper);
     head.row_condition.lower = std::max(head.row_condition.lower, norm.lower * ratio);
@@ -145,6 +145,21 @@ HeadStatistics reduce(std::span<const RowStatistics> rows) {
   head.score_norm = std::sqrt(score_squares);
   head.probability_norm = std::sqrt(probability_squares);
   return head;
+}
+
+void HeadStatistics::merge(const HeadStatistics& other) {
+  const auto raise = [](Interval& to, const Interval& from) {
+    to.lower = std::max(to.lower, from.lower);
+    to.upper = std::max(to.upper, from.upper);
+  };
+  rows += other.rows;
+  empty_rows += other.empty_rows;
+  repeated_rows += other.repeated_rows;
+  max_abs = std::max(max_abs, other.max_abs);
+  score_norm = std::hypot(score_norm, other.score_norm);
+  probability_norm = std::hypot(probability_norm, other.probability_norm);
+  raise(jacobian, other.jacobian);
+  raise(row_condition, other.row_condition);
 }
 
 Interval kappa_softmax(const HeadStatistics& head) {

@@ -4,6 +4,7 @@
 // rounded: that is recipe.h.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,15 @@ namespace ullage::attention {
 
 // Widest head that the room takes; scratch of a tile is sized by it.
 inline constexpr std::size_t kMaxWidth = 256;
+
+// A bfloat16 number: the upper half of an FP32 one.
+struct Bf16 {
+  std::uint16_t bits = 0;
+
+  [[nodiscard]] float value() const {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  }
+};
 
 struct Shape {
   std::size_t batch = 1;

@@ -65,6 +65,9 @@ struct HeadStatistics {
   Interval jacobian = {};         // max over rows of |J|_2
   // max over rows of |J|_2 |s|_2 / |p|_2: kappa_softmax of [N]'s first version, rows not sampled.
   Interval row_condition = {};
+
+  // As if both ranges of rows had been reduced together, but for the rounding of two squares.
+  void merge(const HeadStatistics& other);
 };
 
 HeadStatistics reduce(std::span<const RowStatistics> rows);

@@ -1,0 +1,63 @@
+// AVX512 vectors for the kernels' bodies. The including file defines ULLAGE_TARGET.
+#pragma once
+
+#include <immintrin.h>
+
+#include "attention/fast_kernels.h"
+
+#define ULLAGE_INLINE inline __attribute__((always_inline)) ULLAGE_TARGET
+
+namespace ullage::attention {
+
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kRowTile = 8;
+constexpr int kVectors = 2;
+
+using Floats = __m512;
+using Flags = __mmask16;
+
+ULLAGE_INLINE Floats load(const float* from) { return _mm512_loadu_ps(from); }
+ULLAGE_INLINE void store(float* to, Floats x) { _mm512_storeu_ps(to, x); }
+ULLAGE_INLINE Floats all(float x) { return _mm512_set1_ps(x); }
+ULLAGE_INLINE Floats zeros() { return _mm512_setzero_ps(); }
+ULLAGE_INLINE Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+ULLAGE_INLINE Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+ULLAGE_INLINE Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+ULLAGE_INLINE Floats div(Floats a, Floats b) { return _mm512_div_ps(a, b); }
+ULLAGE_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+// b where either is NaN.
+ULLAGE_INLINE Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+ULLAGE_INLINE Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+ULLAGE_INLINE Floats abs(Floats a) { return _mm512_abs_ps(a); }
+ULLAGE_INLINE Floats with_sign_of(Floats size, Floats sign) {
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+      _mm512_set1_epi32(INT32_MIN), _mm512_castps_si512(sign), _mm512_castps_si512(size), 0xCA));
+}
+ULLAGE_INLINE Flags equal(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+ULLAGE_INLINE Flags less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+ULLAGE_INLINE int count(Flags flags) { return __builtin_popcount(flags); }
+ULLAGE_INLINE Floats select(Flags flags, Floats yes, Floats no) {
+  return _mm512_mask_blend_ps(flags, no, yes);
+}
+ULLAGE_INLINE float largest(Floats x) { return _mm512_reduce_max_ps(x); }
+ULLAGE_INLINE float total(Floats x) { return _mm512_reduce_add_ps(x); }
+
+// Lanes that hold columns [begin, end) when lane 0 holds column `first`.
+ULLAGE_INLINE Flags columns_within(int first, int begin, int end) {
+  const __m512i column =
+      _mm512_add_epi32(_mm512_set1_epi32(first),
+                       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  return _mm512_cmpge_epi32_mask(column, _mm512_set1_epi32(begin)) &
+         _mm512_cmplt_epi32_mask(column, _mm512_set1_epi32(end));
+}
+
+// x = floor(x) + fraction; -infinity has fraction 0.
+ULLAGE_INLINE Floats fraction_of(Floats x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF); }
+// a 2^floor(x)
+ULLAGE_INLINE Floats scale_by_power(Floats a, Floats x) { return _mm512_scalef_ps(a, x); }
+
+}  // namespace
+
+}  // namespace ullage::attention
