@@ -52,6 +52,7 @@ struct Job {
   const Reader& reader;
   const RunCaster& caster;
   const CastKernels& kernels;
+  MxKernel mx_kernel;
   BlockArray shape;
   std::uint8_t* codes;
   std::uint8_t* scale_codes;  // null: not wanted
@@ -63,9 +64,10 @@ struct Job {
   }
 };
 
-MxKernel mx_kernel(const CastKernels& kernels, Rounding rounding) {
-  if (rounding == Rounding::stochastic) return kernels.mx_small_stochastic;
-  return rounding == Rounding::nearest_even ? kernels.mx_nearest : kernels.mx_small;
+MxKernel mx_kernel(CpuPath path, Rounding rounding) {
+  const MxKernels& kernels = mx_kernels(path);
+  if (rounding == Rounding::stochastic) return kernels.stochastic;
+  return rounding == Rounding::nearest_even ? kernels.nearest : kernels.small;
 }
 
 // A run of one row that begins at a block's begin; count <= kBlock.
@@ -87,9 +89,8 @@ CastCounts cast_mx_run(const Job& job, const MxParameters& mx, std::size_t first
   const bool direct = !short_block && !stream;
   std::uint8_t* codes = direct ? job.codes + first : code_buffer.data();
   BlockCounts found;
-  mx_kernel(job.kernels, job.options.cast.rounding)(
-      values, padded, job.caster.random(first, padded, words.data()), job.caster.parameters(), mx,
-      scale_buffer.data(), codes, found);
+  job.mx_kernel(values, padded, job.caster.random(first, padded, words.data()),
+                job.caster.parameters(), mx, scale_buffer.data(), codes, found);
   if (stream)
     stream_copy(job.codes + first, codes, count);
   else if (!direct)
@@ -257,6 +258,7 @@ Result<BlockArray> cast_blocks(const ArrayView& source, const BlockFormat& forma
                    reader,
                    caster,
                    cast_kernels(path),
+                   mx_kernel(path, options.cast.rounding),
                    shape,
                    codes.data(),
                    scale_codes.empty() ? nullptr : scale_codes.data(),

@@ -1,6 +1,9 @@
 // Which kernel a format takes, and the numbers it needs.
 #include "formats/kernels.h"
 
+#include <bit>
+#include <limits>
+
 #include "ullage/formats/scalar.h"
 
 namespace ullage::formats {
@@ -19,6 +22,26 @@ KernelShape kernel_shape(const Format& format) {
   return KernelShape::scalar;
 }
 
+namespace {
+
+// The pattern of the largest FP32 magnitude whose rounding does not overflow, for either sign; or of one below it.
+std::uint32_t safe_pattern(const Format& format, Rounding rounding) {
+  const auto most = static_cast<float>(format.max_finite());
+  if (rounding != Rounding::nearest_even && rounding != Rounding::nearest_away)
+    return std::bit_cast<std::uint32_t>(most);
+  // Half a step above the largest value is a tie.
+  const double tie =
+      format.max_finite() + power_of_two(format.max_exponent() - format.mantissa_bits - 1);
+  if (tie > static_cast<double>(std::numeric_limits<float>::max()) ||
+      static_cast<double>(static_cast<float>(tie)) != tie)
+    return std::bit_cast<std::uint32_t>(most);
+  const auto pattern = std::bit_cast<std::uint32_t>(static_cast<float>(tie));
+  const bool over = overflows(format, tie, {.overflow = Overflow::saturate, .rounding = rounding});
+  return over ? pattern - 1 : pattern;
+}
+
+}  // namespace
+
 CastParameters cast_parameters(const Format& format, const CastOptions& options) {
   constexpr std::uint32_t kNever = 0x7FFFFFFF;
   constexpr std::uint32_t kTwoTo23 = 0x4B000000;
@@ -32,6 +55,8 @@ CastParameters cast_parameters(const Format& format, const CastOptions& options)
   p.sign_mask = format.sign_mask();
   p.max_code = format.max_code();
   p.drops_negative_zero = !format.has_negative_zero();
+  p.safe = safe_pattern(format, options.rounding);
+  p.kept = ~std::uint32_t{0} << p.mantissa_shift;
   if (kernel_shape(format) == KernelShape::small) {
     const int shift = p.mantissa_shift;
     p.least = pattern(format.min_exponent());

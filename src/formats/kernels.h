@@ -14,6 +14,8 @@ namespace ullage::formats {
 // Elements of one kernel call at most; kernels work on rows of 16. Four such buffers fit the first-level cache.
 inline constexpr std::size_t kBlock = 2048;
 inline constexpr std::size_t kRow = 16;
+// Elements that are looked at together: whether anything in them overflows decides how they are cast.
+inline constexpr std::size_t kGroup = 32;
 
 // A format and its rounding as the kernels want them. Patterns are FP32's.
 struct CastParameters {
@@ -23,6 +25,7 @@ struct CastParameters {
   std::uint32_t sign_mask = 0;
   std::uint32_t max_code = 0;
   bool drops_negative_zero = false;
+  std::uint32_t safe = 0;  // no magnitude up to this pattern overflows
   // small formats
   std::uint32_t least = 0;         // pattern of the smallest normal number
   std::uint32_t cap = 0;           // pattern of the power of two past the largest finite value
@@ -33,6 +36,7 @@ struct CastParameters {
   std::uint32_t threshold_positive = 0, threshold_negative = 0;
   // prefixes: added to the bits that are cut, by sign; and the bit that makes ties go to even
   std::uint32_t addend_positive = 0, addend_negative = 0, addend_odd = 0;
+  std::uint32_t kept = 0;  // FP32's bits that a prefix keeps
   // Codes of what is past the largest finite value, and of NaN.
   std::uint32_t overflow_positive = 0, overflow_negative = 0;
   std::uint32_t infinity_positive = 0, infinity_negative = 0;
@@ -85,6 +89,7 @@ using MxKernel = void (*)(const float* values, std::size_t count, const std::uin
 
 struct CastKernels {
   // [bytes of a code: 1, 2, 4 as 0, 1, 2]
+  CastKernel prefix_nearest[3];  // nearest_even
   CastKernel prefix[3];
   CastKernel prefix_stochastic[3];
   CastKernel nearest[3];  // small formats, nearest_even
@@ -93,13 +98,16 @@ struct CastKernels {
   CastKernel scaled_nearest[3];
   CastKernel scaled_small[3];
   CastKernel scaled_small_stochastic[3];
-  MxKernel mx_nearest;
-  MxKernel mx_small;
-  MxKernel mx_small_stochastic;
-  RandomKernel random;
   LargestKernel largest;
+};
+struct MxKernels {
+  MxKernel nearest;
+  MxKernel small;
+  MxKernel stochastic;
 };
 
 const CastKernels& cast_kernels(CpuPath path);
+const MxKernels& mx_kernels(CpuPath path);
+RandomKernel random_kernel(CpuPath path);
 
 }  // namespace ullage::formats

@@ -59,14 +59,16 @@ RunCaster::RunCaster(const Format& to, const CastOptions& options, CpuPath path)
     : to_(to),
       options_(options),
       parameters_(cast_parameters(to, options)),
-      random_(cast_kernels(path).random) {
+      random_(random_kernel(path)) {
   const CastKernels& kernels = cast_kernels(path);
   const std::size_t width = to.bytes() == 4 ? 2 : to.bytes() - 1;
   const bool stochastic = options.rounding == Rounding::stochastic;
   const bool nearest = options.rounding == Rounding::nearest_even;
   switch (kernel_shape(to)) {
     case KernelShape::prefix:
-      kernel_ = (stochastic ? kernels.prefix_stochastic : kernels.prefix)[width];
+      kernel_ = (stochastic ? kernels.prefix_stochastic
+                 : nearest  ? kernels.prefix_nearest
+                            : kernels.prefix)[width];
       break;
     case KernelShape::small:
       kernel_ = (stochastic ? kernels.small_stochastic

@@ -282,6 +282,56 @@ TEST_P(Blocks, TilesShareAScale) {
   EXPECT_EQ(exact.codes[0], 0x7E);
 }
 
+// Blocks that clip, flush, hold NaN or infinity; the last of each row is short.
+TEST(BlockCounts, AreTheDefinitionsAndTheSameBitsOnEveryPath) {
+  constexpr std::int64_t kRows = 40;
+  constexpr std::int64_t kColumns = 2085;
+  std::vector<float> values = wide_values(static_cast<std::size_t>(kRows * kColumns), 8);
+  for (std::size_t i = 0; i < values.size(); i += 97) values[i] = i % 2 == 0 ? 0.0F : -0.0F;
+  for (std::size_t i = 50; i < values.size(); i += 5003) values[i] = NAN;
+  for (std::size_t i = 90; i < values.size(); i += 7001) values[i] = INFINITY;
+  for (const BlockFormat& format : kBlockFormats) {
+    if (format.scale != BlockScale::e8m0) continue;
+    for (const ScaleRule rule : kScaleRules)
+      for (const Rounding rounding :
+           {Rounding::nearest_even, Rounding::nearest_away, Rounding::stochastic})
+        for (const Overflow::Value overflow : {Overflow::saturate, Overflow::non_saturating}) {
+          const BlockOptions options = {
+              .cast = {.overflow = overflow, .rounding = rounding, .seed = 3}, .rule = rule};
+          std::vector<CastCounts> found;
+          for (const CpuPath path : kCpuPaths) {
+            if (!refusal(path).empty()) continue;
+            const ScopedCpuPath scoped(path);
+            const Blocked blocked = block_cast(values, kRows, kColumns, format, options);
+            found.push_back(blocked.shape.counts);
+            if (path != CpuPath::portable) continue;
+            CastCounts expected;
+            for (std::size_t i = 0; i < values.size(); ++i) {
+              const std::size_t row = i / kColumns;
+              const float scale =
+                  blocked.scales[row * blocked.shape.scale_columns + i % kColumns / 32];
+              if (values[i] > static_cast<float>(expected.amax) ||
+                  -values[i] > static_cast<float>(expected.amax))
+                expected.amax = static_cast<double>(std::fabs(values[i]));
+              if (std::isnan(scale)) continue;
+              expected.flushed +=
+                  values[i] != 0 && decode(format.element, blocked.codes[i]) == 0 ? 1 : 0;
+            }
+            EXPECT_EQ(found.front().flushed, expected.flushed) << format.label();
+            EXPECT_EQ(found.front().amax, expected.amax) << format.label();
+          }
+          for (const CastCounts& counts : found) {
+            EXPECT_EQ(counts.nan, found.front().nan);
+            EXPECT_EQ(counts.saturated, found.front().saturated);
+            EXPECT_EQ(counts.flushed, found.front().flushed);
+            EXPECT_EQ(counts.amax, found.front().amax);
+            EXPECT_EQ(counts.error_sum, found.front().error_sum);
+            EXPECT_EQ(counts.error_count, found.front().error_count);
+          }
+        }
+  }
+}
+
 TEST(Blocks, RefuseWhatDoesNotFit) {
   const std::vector<float> values(64);
   const std::int64_t shape[] = {2, 32};
