@@ -62,9 +62,39 @@ int forward(const BenchShape& shape, const void* q, const void* k, const void* v
   return fast_forward(in, options_of(shape), out).ok() ? 0 : 1;
 }
 
+struct BackwardTensors {
+  const void *q, *k, *v, *grad_output, *output;
+  const float* log_sum_exp;
+  void *grad_q, *grad_k, *grad_v;
+};
+
+template <class T>
+int backward(const BenchShape& shape, const BackwardTensors& t) {
+  const Inputs<T> in = inputs_of<T>(shape, t.q, t.k, t.v);
+  const Shape& s = in.shape;
+  const auto like_q = [&]<class U>(U* data) {
+    return contiguous(data, s.query_heads, s.queries, s.width);
+  };
+  const auto like_k = [&]<class U>(U* data) {
+    return contiguous(data, s.kv_heads, s.keys, s.width);
+  };
+  const FastSaved<T> saved = {like_q(static_cast<const T*>(t.output)),
+                              contiguous(t.log_sum_exp, s.query_heads, s.queries, 1)};
+  const FastGradients<T> to = {like_q(static_cast<T*>(t.grad_q)),
+                               like_k(static_cast<T*>(t.grad_k)),
+                               like_k(static_cast<T*>(t.grad_v)),
+                               {}};
+  const View<const T> grad = like_q(static_cast<const T*>(t.grad_output));
+  return fast_backward(in, options_of(shape), grad, saved, to).ok() ? 0 : 1;
+}
+
 }  // namespace
 
 extern "C" {
+
+int attention_backward(const BenchShape* shape, int element, const BackwardTensors* tensors) {
+  return element == 0 ? backward<Bf16>(*shape, *tensors) : backward<float>(*shape, *tensors);
+}
 
 int attention_forward(const BenchShape* shape, int element, const void* q, const void* k,
                       const void* v, void* output, float* log_sum_exp) {

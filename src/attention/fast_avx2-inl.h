@@ -15,6 +15,8 @@ constexpr int kLanes = 8;
 // 12 sums, 2 columns and a broadcast in 16 registers.
 constexpr int kRowTile = 6;
 constexpr int kVectors = 2;
+constexpr int kQueryBlock = 48;
+constexpr int kKeyTile = 96;
 
 using Floats = __m256;
 using Flags = __m256;  // all bits of a lane, or none
@@ -36,6 +38,15 @@ ULLAGE_INLINE Floats with_sign_of(Floats size, Floats sign) {
   return _mm256_or_ps(abs(size), _mm256_and_ps(_mm256_set1_ps(-0.0F), sign));
 }
 ULLAGE_INLINE Flags equal(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+// True where either is NaN; the sums take b, or its square, where flags are set.
+ULLAGE_INLINE Flags differ(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ); }
+ULLAGE_INLINE Floats add_where(Flags flags, Floats a, Floats b) {
+  return _mm256_add_ps(a, _mm256_and_ps(flags, b));
+}
+ULLAGE_INLINE Floats add_square_where(Flags flags, Floats a, Floats b) {
+  const Floats kept = _mm256_and_ps(flags, b);
+  return _mm256_fmadd_ps(kept, kept, a);
+}
 ULLAGE_INLINE Flags less(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 ULLAGE_INLINE int count(Flags flags) { return __builtin_popcount(_mm256_movemask_ps(flags)); }
 ULLAGE_INLINE Floats select(Flags flags, Floats yes, Floats no) {
@@ -59,6 +70,15 @@ ULLAGE_INLINE Flags columns_within(int first, int begin, int end) {
   return _mm256_castsi256_ps(
       _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), column),
                           _mm256_cmpgt_epi32(_mm256_set1_epi32(end), column)));
+}
+
+// Lanes whose range [begin, end) holds `column`.
+ULLAGE_INLINE Flags ranges_holding(const std::int32_t* begin, const std::int32_t* end, int column) {
+  const __m256i here = _mm256_set1_epi32(column);
+  const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(begin));
+  const __m256i last = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(end));
+  return _mm256_castsi256_ps(
+      _mm256_andnot_si256(_mm256_cmpgt_epi32(first, here), _mm256_cmpgt_epi32(last, here)));
 }
 
 // Powers below this are zero.

@@ -14,6 +14,9 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int kRowTile = 8;
 constexpr int kVectors = 2;
+// Q and dO of a block in both packed forms: 32 KB of BF16 at width 64.
+constexpr int kQueryBlock = 64;
+constexpr int kKeyTile = 128;
 
 using Floats = __m512;
 using Flags = __mmask16;
@@ -36,6 +39,14 @@ ULLAGE_INLINE Floats with_sign_of(Floats size, Floats sign) {
       _mm512_set1_epi32(INT32_MIN), _mm512_castps_si512(sign), _mm512_castps_si512(size), 0xCA));
 }
 ULLAGE_INLINE Flags equal(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+// True where either is NaN; the sums take b, or its square, where flags are set.
+ULLAGE_INLINE Flags differ(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+ULLAGE_INLINE Floats add_where(Flags flags, Floats a, Floats b) {
+  return _mm512_mask_add_ps(a, flags, a, b);
+}
+ULLAGE_INLINE Floats add_square_where(Flags flags, Floats a, Floats b) {
+  return _mm512_mask3_fmadd_ps(b, b, a, flags);
+}
 ULLAGE_INLINE Flags less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 ULLAGE_INLINE int count(Flags flags) { return __builtin_popcount(flags); }
 ULLAGE_INLINE Floats select(Flags flags, Floats yes, Floats no) {
@@ -51,6 +62,13 @@ ULLAGE_INLINE Flags columns_within(int first, int begin, int end) {
                        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
   return _mm512_cmpge_epi32_mask(column, _mm512_set1_epi32(begin)) &
          _mm512_cmplt_epi32_mask(column, _mm512_set1_epi32(end));
+}
+
+// Lanes whose range [begin, end) holds `column`.
+ULLAGE_INLINE Flags ranges_holding(const std::int32_t* begin, const std::int32_t* end, int column) {
+  const __m512i here = _mm512_set1_epi32(column);
+  return _mm512_cmple_epi32_mask(_mm512_loadu_si512(begin), here) &
+         _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(end), here);
 }
 
 // x = floor(x) + fraction; -infinity has fraction 0.

@@ -35,17 +35,41 @@ ULLAGE_INLINE void store_weights(Word* to, Floats x) {
                       reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
 }
 
+// Two keys' values, lanes queries: neighbouring queries in pairs, a row a key, and the two keys in
+// pairs.
+ULLAGE_INLINE void store_grad_scores(Word* first, Word* second, Word* keys, Floats a, Floats b) {
+  const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), _mm512_castsi512_si256(both));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(second), _mm512_extracti64x4_epi64(both, 1));
+  const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(both));
+  const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(both, 1));
+  _mm512_storeu_si512(keys, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+}
+
 }  // namespace
 
 }  // namespace ullage::attention
 
+#include "attention/fast_backward-inl.h"
 #include "attention/fast_elementary-inl.h"
 #include "attention/fast_forward-inl.h"
 #include "attention/fast_pack-inl.h"
 
 namespace ullage::attention {
 
-const FastKernels kBf16Attention = {"avx512_bf16", kPair,       kRowTile,      kPanel,
-                                    pack_lanes,    pack_panels, forward_block, store_rows};
+const FastKernels kBf16Attention = {
+    .name = "avx512_bf16",
+    .pair = kPair,
+    .row_tile = kRowTile,
+    .panel = kPanel,
+    .query_block = kQueryBlock,
+    .key_tile = kKeyTile,
+    .pack_lanes = pack_lanes,
+    .pack_panels = pack_panels,
+    .forward = forward_block,
+    .backward = backward_block,
+    .row_products = row_products,
+    .store_rows = store_rows,
+};
 
 }  // namespace ullage::attention

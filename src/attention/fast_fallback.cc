@@ -128,4 +128,34 @@ Status reference_forward(const Inputs<Bf16>& inputs, const FastOptions& options,
   return {};
 }
 
+template <>
+Status reference_backward(const Inputs<float>& inputs, const FastOptions& options,
+                          const View<const float>& grad_output, const FastSaved<float>& saved,
+                          const FastGradients<float>& gradients) {
+  return backward(inputs, fp32(), reference_options(options), grad_output,
+                  {saved.output, saved.log_sum_exp},
+                  {gradients.q, gradients.k, gradients.v, gradients.delta});
+}
+
+template <>
+Status reference_backward(const Inputs<Bf16>& inputs, const FastOptions& options,
+                          const View<const Bf16>& grad_output, const FastSaved<Bf16>& saved,
+                          const FastGradients<Bf16>& gradients) {
+  const WideInputs wide(inputs);
+  const Shape& shape = inputs.shape;
+  const auto like_output = [&](const View<const Bf16>& view) {
+    return Widened(view, batches(inputs), shape.query_heads, shape.queries, shape.value_width);
+  };
+  const Widened grad = like_output(grad_output);
+  const Widened output = like_output(saved.output);
+  const Narrowed q(gradients.q, batches(inputs), shape.query_heads, shape.queries, shape.width);
+  const Narrowed k(gradients.k, batches(inputs), shape.kv_heads, shape.keys, shape.width);
+  const Narrowed v(gradients.v, batches(inputs), shape.kv_heads, shape.keys, shape.value_width);
+  ULLAGE_TRY(backward(wide.inputs, bf16_flash(), reference_options(options), grad.view(),
+                      {output.view(), saved.log_sum_exp},
+                      {q.view(), k.view(), v.view(), gradients.delta}));
+  for (const Narrowed* tensor : {&q, &k, &v}) tensor->write();
+  return {};
+}
+
 }  // namespace ullage::attention

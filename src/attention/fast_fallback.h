@@ -11,4 +11,9 @@ template <class T>
 Status reference_forward(const Inputs<T>& inputs, const FastOptions& options,
                          const FastOutputs<T>& outputs, const View<RowStatistics>& statistics);
 
+template <class T>
+Status reference_backward(const Inputs<T>& inputs, const FastOptions& options,
+                          const View<const T>& grad_output, const FastSaved<T>& saved,
+                          const FastGradients<T>& gradients);
+
 }  // namespace ullage::attention

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "attention/fast_elementary-inl.h"
 #include "attention/fast_kernels.h"
 #include "attention/fast_product-inl.h"
 
@@ -21,6 +22,7 @@ struct Strip {
   int row;
   int begin;
   int columns;
+  bool hides;  // some score is kHidden
   alignas(64) float scores[kRowTile * kScoreStride];
   alignas(64) Word weights[kRowTile * kWeightStride];
 };
@@ -35,11 +37,13 @@ ULLAGE_TARGET void cap_scores(const ForwardBlock& block, Strip& strip) {
 
 // Puts kHidden where a row does not see a key.
 ULLAGE_TARGET void mask_scores(const ForwardBlock& block, Strip& strip) {
+  strip.hides = block.key_bias != nullptr;
   for (int i = 0; i < kRowTile; ++i) {
     const int begin = block.begin[strip.row + i];
     const int end = block.end[strip.row + i];
     float* row = strip.scores + i * kScoreStride;
     if (begin > strip.begin || end < strip.begin + strip.columns) {
+      strip.hides = true;
       for (int j = 0; j < strip.columns; j += kLanes) {
         const Flags seen = columns_within(strip.begin + j, begin, end);
         store(row + j, select(seen, load(row + j), all(kHidden)));
@@ -60,6 +64,7 @@ ULLAGE_INLINE float row_maximum(const float* row, int columns) {
 }
 
 // The tile's maximum, with the second largest score, max |s| and sum s^2 added to the row's.
+template <bool kHides>
 ULLAGE_TARGET float gather_scores(const float* row, int columns, const RowStates& states,
                                   int index) {
   Floats top = all(kHidden);
@@ -70,7 +75,8 @@ ULLAGE_TARGET float gather_scores(const float* row, int columns, const RowStates
     const Floats s = load(row + j);
     second = max(second, min(top, s));
     top = max(top, s);
-    const Floats seen = select(equal(s, all(kHidden)), zeros(), s);
+    Floats seen = s;
+    if constexpr (kHides) seen = select(equal(s, all(kHidden)), zeros(), s);
     size = max(size, abs(seen));
     squares = fma(seen, seen, squares);
   }
@@ -113,12 +119,11 @@ ULLAGE_INLINE RowSums weigh_row(const float* row, int columns, float base, float
     const Floats weight = power_of_2(fma(sub(s, top), factor, offset));
     sum = add(sum, weight);
     if constexpr (kCount) {
-      const Flags equals = equal(s, top);
-      repeats += count(equals);
+      const Flags below = differ(s, top);
+      repeats += kLanes - count(below);
       if constexpr (kStatistics) {
-        const Floats rest = select(equals, zeros(), weight);
-        tail = add(tail, rest);
-        tail_squares = fma(rest, rest, tail_squares);
+        tail = add_where(below, tail, weight);
+        tail_squares = add_square_where(below, tail_squares, weight);
       }
     }
     store_weights(out + j / kPair, weight);
@@ -147,8 +152,9 @@ ULLAGE_INLINE void soften_row(const ForwardBlock& block, Strip& strip, int i, So
   const float* row = strip.scores + i * kScoreStride;
   Word* weights = strip.weights + i * kWeightStride;
   const float old = states.top[index];
-  const float tile = kStatistics ? gather_scores(row, strip.columns, states, index)
-                                 : row_maximum(row, strip.columns);
+  const float tile = !kStatistics  ? row_maximum(row, strip.columns)
+                     : strip.hides ? gather_scores<true>(row, strip.columns, states, index)
+                                   : gather_scores<false>(row, strip.columns, states, index);
   const float top = old > tile ? old : tile;
   // A row that has seen nothing yet: with any base its weights are 2^-infinity = 0.
   const float base = top == kHidden ? 0 : top;

@@ -36,7 +36,7 @@ class FastForward {
         outputs_(outputs),
         buffers_(buffers),
         kernels_(*fast_kernels(cpu_path(), kIsBf16<T>)),
-        plan_(kernels_, inputs),
+        plan_(kernels_, inputs, kernels_.panel, 1),
         units_(score_units(inputs)),
         block_rows_(static_cast<std::size_t>(kernels_.row_tile) * kRowTiles),
         wants_statistics_(outputs.statistics || !outputs.heads.empty()) {}
@@ -74,34 +74,25 @@ class FastForward {
  private:
   void pack_all(int threads) {
     const Shape& shape = inputs_.shape;
-    Word* keys = buffers_.keys.at_least(plan_.key_words() * shape.kv_heads);
-    Word* values = buffers_.values.at_least(plan_.value_words() * shape.kv_heads);
+    const std::size_t key_words = plan_.all_keys * plan_.steps;
+    const std::size_t value_words = plan_.all_keys / plan_.pair * plan_.value_stride;
+    Word* keys = buffers_.keys.at_least(key_words * shape.kv_heads);
+    Word* values = buffers_.values.at_least(value_words * shape.kv_heads);
+    parallel_for(plan_.sequences.size() * shape.kv_heads, threads, [&](std::size_t index, int) {
+      const std::size_t g = index % shape.kv_heads;
+      const PlannedSequence& sequence = plan_.sequences[index / shape.kv_heads];
+      kernels_.pack_lanes(plan_.key_source(inputs_.k, sequence, g, shape.width), kernels_.panel,
+                          keys + g * key_words + sequence.key_begin * plan_.steps);
+      kernels_.pack_panels(
+          plan_.key_source(inputs_.v, sequence, g, shape.value_width),
+          static_cast<int>(sequence.padded_keys),
+          values + g * value_words + sequence.key_begin / plan_.pair * plan_.value_stride);
+    });
     keys_ = keys;
     values_ = values;
-    parallel_for(plan_.sequences.size() * shape.kv_heads, threads, [&](std::size_t index, int) {
-      const std::size_t b = index / shape.kv_heads;
-      const std::size_t g = index % shape.kv_heads;
-      const PlannedSequence& sequence = plan_.sequences[b];
-      const Sequence& rows = sequence.rows;
-      SourceRows source =
-          plan_.source(inputs_.k, rows.batch, g, rows.key_begin, rows.keys, shape.width);
-      source.keep = plan_.keep(sequence);
-      kernels_.pack_lanes(source, kernels_.panel, keys + plan_.key_place(b, g));
-      source = plan_.source(inputs_.v, rows.batch, g, rows.key_begin, rows.keys, shape.value_width);
-      source.keep = plan_.keep(sequence);
-      kernels_.pack_panels(source, static_cast<int>(sequence.padded_keys),
-                           values + plan_.value_place(b, g));
-    });
-    if (inputs_.mask.padding.empty()) return;
-    float* bias = buffers_.key_bias.at_least(plan_.all_keys);
-    key_bias_ = bias;
-    for (const PlannedSequence& sequence : plan_.sequences) {
-      const std::uint8_t* keep = plan_.keep(sequence);
-      for (std::size_t j = 0; j < sequence.padded_keys; ++j) {
-        const bool kept = j < sequence.rows.keys && keep[j] != 0;
-        bias[sequence.key_begin + j] = kept ? 0.0F : -std::numeric_limits<float>::infinity();
-      }
-    }
+    key_words_ = key_words;
+    value_words_ = value_words;
+    key_bias_ = plan_.key_bias(buffers_.key_bias);
   }
 
   void run_piece(const Piece& piece, WorkerBuffers& worker) {
@@ -117,19 +108,20 @@ class FastForward {
 
     ForwardBlock block = {};
     block.queries = queries;
-    block.keys = keys_ + plan_.key_place(piece.sequence, kv_head);
-    block.values = values_ + plan_.value_place(piece.sequence, kv_head);
+    block.keys = keys_ + kv_head * key_words_ + sequence.key_begin * plan_.steps;
+    block.values =
+        values_ + kv_head * value_words_ + sequence.key_begin / plan_.pair * plan_.value_stride;
     block.value_panel =
-        static_cast<std::ptrdiff_t>(sequence.padded_keys / kernels_.pair * kernels_.panel);
+        static_cast<std::ptrdiff_t>(sequence.padded_keys / plan_.pair * plan_.panel);
     block.rows = static_cast<int>(padded);
     block.steps = static_cast<int>(plan_.steps);
-    block.value_panels = static_cast<int>(plan_.value_panels);
+    block.value_panels = static_cast<int>(plan_.value_stride / plan_.panel);
     block.key_bias = key_bias_ == nullptr ? nullptr : key_bias_ + sequence.key_begin;
     block.scale = units_.scale;
     block.cap = units_.cap;
     block.cap_scale = units_.cap_scale;
     block.statistics = wants_statistics_;
-    block.output_stride = block.value_panels * kernels_.panel;
+    block.output_stride = static_cast<int>(plan_.value_stride);
     block.output = worker.output.at_least(padded * static_cast<std::size_t>(block.output_stride));
 
     std::int32_t* ranges = worker.ranges.at_least(2 * block_rows_);
@@ -228,6 +220,8 @@ class FastForward {
   bool wants_statistics_;
   const Word* keys_ = nullptr;
   const Word* values_ = nullptr;
+  std::size_t key_words_ = 0;  // of one kv head
+  std::size_t value_words_ = 0;
   const float* key_bias_ = nullptr;
 };
 

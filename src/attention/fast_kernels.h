@@ -65,6 +65,41 @@ struct ForwardBlock {
   int output_stride;  // value_panels * panel
 };
 
+// Keys [key, key + keys) of a head against a block of its queries. Scores are computed with queries
+// side by side (S^T), so that what belongs to a query is a vector and P^T and dS^T lie as their
+// products read them.
+struct BackwardBlock {
+  const Word* keys;      // lanes of row_tile, of the tile
+  const Word* values;    // likewise
+  const Word* key_rows;  // panels, from the tile's first key on
+  std::ptrdiff_t key_panel;
+  const Word* queries;     // lanes of panel, of the block
+  const Word* grads;       // dO, likewise
+  const Word* query_rows;  // panels, from the block's first query on
+  const Word* grad_rows;   // dO, likewise
+  std::ptrdiff_t query_panel;
+  std::ptrdiff_t grad_panel;
+  int steps;        // of Q K^T
+  int value_steps;  // of dO V^T
+  int width_panels;
+  int value_panels;
+  int key;           // the tile's first, in the sequence
+  int key_count;     // at most key_tile; rows up to a multiple of row_tile are there
+  int query_panels;  // of the block
+  const std::int32_t*
+      begin;  // keys [begin, end) that each query sees; none for those beyond the last
+  const std::int32_t* end;
+  const float* key_bias;   // of the tile's keys: not 0 for padding; null: no padding
+  const float* minus_log;  // -L, a query, in powers of two; -infinity for a row without keys
+  const float* minus_delta;
+  float scale;  // as in ForwardBlock
+  float cap;
+  float cap_scale;
+  float* grad_queries;  // query rows x width_stride, added to; not yet times the score scale
+  float* grad_keys;     // key rows x width_stride, likewise
+  float* grad_values;   // key rows x value_stride, added to
+};
+
 // values[i * stride + c] * factors[i], as they go to their owner.
 struct FinishedRows {
   const float* values;
@@ -84,13 +119,18 @@ struct TargetRows {
 struct FastKernels {
   const char* name;
   int pair;
-  int row_tile;  // rows of A that stay in registers
-  int panel;     // columns of B that do
+  int row_tile;     // rows of A that stay in registers
+  int panel;        // columns of B that do
+  int query_block;  // of the backward pass: a multiple of panel and row_tile
+  int key_tile;     // likewise, of row_tile and pair
   // Rows beyond the source's are zeros, up to a multiple of `lanes` (row_tile or panel).
   void (*pack_lanes)(const SourceRows& source, int lanes, Word* out);
   // Columns beyond the source's are zeros up to a multiple of panel; rows up to padded_rows.
   void (*pack_panels)(const SourceRows& source, int padded_rows, Word* out);
   void (*forward)(const ForwardBlock& block);
+  void (*backward)(const BackwardBlock& block);
+  // out[i] = sum over columns of a's row times b's, rows and columns of both alike.
+  void (*row_products)(const SourceRows& a, const SourceRows& b, float* out);
   void (*store_rows)(const FinishedRows& rows, const TargetRows& target);
 };
 

@@ -106,6 +106,36 @@ ULLAGE_INLINE std::uint16_t rounded_to_bf16(float x) {
 }
 
 template <class T>
+ULLAGE_INLINE void row_products_of(const SourceRows& a, const SourceRows& b, float* out) {
+  // As many sums as a vector has lanes, so that the order is the same whatever the compiler does.
+  for (int i = 0; i < a.rows; ++i) {
+    const T* left = static_cast<const T*>(a.values) + i * a.stride;
+    const T* right = static_cast<const T*>(b.values) + i * b.stride;
+    float sums[kLanes] = {};
+    const int whole = a.columns / kLanes * kLanes;
+    for (int c = 0; c < whole; c += kLanes) {
+      for (int l = 0; l < kLanes; ++l)
+        sums[l] += std::bit_cast<float>(wide_word(left + c + l)) *
+                   std::bit_cast<float>(wide_word(right + c + l));
+    }
+    for (int c = whole; c < a.columns; ++c)
+      sums[c - whole] +=
+          std::bit_cast<float>(wide_word(left + c)) * std::bit_cast<float>(wide_word(right + c));
+    float sum = 0;
+    for (const float part : sums) sum += part;
+    out[i] = sum;
+  }
+}
+
+ULLAGE_TARGET void row_products(const SourceRows& a, const SourceRows& b, float* out) {
+  if (a.bf16) {
+    row_products_of<std::uint16_t>(a, b, out);
+  } else {
+    row_products_of<float>(a, b, out);
+  }
+}
+
+template <class T>
 ULLAGE_INLINE void put(T* to, float x) {
   if constexpr (sizeof(T) == sizeof(float)) {
     *to = x;

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "attention/fast_kernels.h"
+#include "attention/fast_workspace.h"
 #include "ullage/attention/fast.h"
 
 namespace ullage::attention {
@@ -24,6 +27,8 @@ struct PlannedSequence {
   Sequence rows;
   std::size_t padded_keys = 0;
   std::size_t key_begin = 0;
+  std::size_t padded_queries = 0;
+  std::size_t query_begin = 0;
 };
 
 template <class T>
@@ -31,35 +36,38 @@ struct FastPlan {
   const FastKernels& kernels;
   const Inputs<T>& inputs;
   std::vector<PlannedSequence> sequences;
-  std::size_t all_keys = 0;      // padded, of all sequences
+  std::size_t pair;
+  std::size_t panel;
+  std::size_t all_keys = 0;  // padded, of all sequences
+  std::size_t all_queries = 0;
   std::size_t steps = 0;         // of a sum over `width` columns
-  std::size_t value_panels = 0;  // of `value_width` columns
+  std::size_t value_steps = 0;   // of one over `value_width`
+  std::size_t width_stride = 0;  // `width` columns in whole panels
+  std::size_t value_stride = 0;
 
-  FastPlan(const FastKernels& table, const Inputs<T>& in) : kernels(table), inputs(in) {
+  // Sequences are padded to multiples of these.
+  FastPlan(const FastKernels& table, const Inputs<T>& in, int key_padding, int query_padding)
+      : kernels(table),
+        inputs(in),
+        pair(static_cast<std::size_t>(table.pair)),
+        panel(static_cast<std::size_t>(table.panel)) {
     const Shape& shape = in.shape;
-    steps = rounded_up(shape.width, table.pair) / table.pair;
-    value_panels = rounded_up(shape.value_width, table.panel) / table.panel;
+    steps = rounded_up(shape.width, pair) / pair;
+    value_steps = rounded_up(shape.value_width, pair) / pair;
+    width_stride = rounded_up(shape.width, panel);
+    value_stride = rounded_up(shape.value_width, panel);
     for (std::size_t b = 0; b < shape.batch; ++b) {
       PlannedSequence sequence;
       sequence.rows = sequence_of(shape, in.packed, b);
-      sequence.padded_keys = rounded_up(sequence.rows.keys, table.panel);
+      sequence.padded_keys = rounded_up(sequence.rows.keys, static_cast<std::size_t>(key_padding));
       sequence.key_begin = all_keys;
       all_keys += sequence.padded_keys;
+      sequence.padded_queries =
+          rounded_up(sequence.rows.queries, static_cast<std::size_t>(query_padding));
+      sequence.query_begin = all_queries;
+      all_queries += sequence.padded_queries;
       sequences.push_back(sequence);
     }
-  }
-
-  // Words of one kv head's keys, all sequences, and where a sequence's begin.
-  [[nodiscard]] std::size_t key_words() const { return all_keys * steps; }
-  [[nodiscard]] std::size_t key_place(std::size_t sequence, std::size_t kv_head) const {
-    return kv_head * key_words() + sequences[sequence].key_begin * steps;
-  }
-  [[nodiscard]] std::size_t value_words() const {
-    return all_keys / kernels.pair * value_panels * kernels.panel;
-  }
-  [[nodiscard]] std::size_t value_place(std::size_t sequence, std::size_t kv_head) const {
-    return kv_head * value_words() +
-           sequences[sequence].key_begin / kernels.pair * value_panels * kernels.panel;
   }
 
   // 0 where a key of the sequence is padding; null: none is.
@@ -68,11 +76,46 @@ struct FastPlan {
     return inputs.mask.padding.data() + sequence.rows.index * inputs.shape.keys;
   }
 
+  // 0 or -infinity for each padded key of all sequences; null where nothing is padding.
+  [[nodiscard]] const float* key_bias(Scratch<float>& buffer) const {
+    if (inputs.mask.padding.empty()) return nullptr;
+    float* bias = buffer.at_least(all_keys);
+    for (const PlannedSequence& sequence : sequences) {
+      const std::uint8_t* kept = keep(sequence);
+      for (std::size_t j = 0; j < sequence.padded_keys; ++j) {
+        const bool seen = j < sequence.rows.keys && kept[j] != 0;
+        bias[sequence.key_begin + j] = seen ? 0.0F : -std::numeric_limits<float>::infinity();
+      }
+    }
+    return bias;
+  }
+
   template <class U>
   [[nodiscard]] static SourceRows source(const View<U>& view, std::size_t batch, std::size_t head,
                                          std::size_t row, std::size_t rows, std::size_t columns) {
-    return {&view.at(batch, head, row, 0), kIsBf16<T>, view.row, static_cast<int>(rows),
-            static_cast<int>(columns),     nullptr};
+    SourceRows source;
+    source.values = &view.at(batch, head, row, 0);
+    source.bf16 = kIsBf16<T>;
+    source.stride = view.row;
+    source.rows = static_cast<int>(rows);
+    source.columns = static_cast<int>(columns);
+    return source;
+  }
+
+  // All rows of one head of K or V, padding left out.
+  [[nodiscard]] SourceRows key_source(const View<const T>& view, const PlannedSequence& sequence,
+                                      std::size_t kv_head, std::size_t columns) const {
+    const Sequence& rows = sequence.rows;
+    SourceRows all = source(view, rows.batch, kv_head, rows.key_begin, rows.keys, columns);
+    all.keep = keep(sequence);
+    return all;
+  }
+
+  // All rows of one head of Q, O or dO.
+  [[nodiscard]] SourceRows query_source(const View<const T>& view, const PlannedSequence& sequence,
+                                        std::size_t head, std::size_t columns) const {
+    const Sequence& rows = sequence.rows;
+    return source(view, rows.batch, head, rows.query_begin, rows.queries, columns);
   }
 };
 

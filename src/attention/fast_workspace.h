@@ -29,12 +29,27 @@ struct WorkerBuffers {
   Scratch<float> rows;  // kRowStates arrays and factors
   Scratch<std::int32_t> ranges;
   std::vector<RowStatistics> statistics;  // of a block
+  Scratch<float> grad_keys;               // of a tile
+  Scratch<float> grad_values;
 };
 
 struct FastWorkspace::Buffers {
   Scratch<Word> keys;
   Scratch<Word> values;
   Scratch<float> key_bias;
+  // Backward, by kv head (keys, values: above too) and by query head.
+  Scratch<Word> key_rows;
+  Scratch<Word> queries;
+  Scratch<Word> query_rows;
+  Scratch<Word> grads;
+  Scratch<Word> grad_rows;
+  Scratch<float> minus_log;
+  Scratch<float> minus_delta;
+  Scratch<std::int32_t> begin;
+  Scratch<std::int32_t> end;
+  Scratch<float> grad_queries;
+  Scratch<float> grad_keys;
+  Scratch<float> grad_values;
   std::vector<WorkerBuffers> workers;
 };
 

@@ -18,6 +18,28 @@ double moved(double tail_with_top, double gap, double power) {
 
 bool empty(const RowStatistics& row) { return row.maximum == -kInfinity; }
 
+// Both ends of jacobian_norm; the row is not empty.
+double jacobian_upper(const RowStatistics& row) {
+  const double p1 = largest_probability(row);
+  if (row.second == row.maximum) return p1;
+  // 1 - sum p^2 = (l^2 - l_2) / l^2 with l^2 - l_2 = 2 tail + tail^2 - tail_squares.
+  const double mixed = (2 * row.tail + row.tail * row.tail - row.tail_squares) * p1 * p1;
+  return std::min({p1, 2 * p1 * remaining_probability(row), mixed});
+}
+
+double jacobian_lower(const RowStatistics& row, double upper) {
+  const double p1 = largest_probability(row);
+  if (row.second == row.maximum) return p1;
+  const double p2 = p1 * exp_of(row.second - row.maximum);
+  const double published = p1 * remaining_probability(row);
+  // Top eigenvalue of [[p1 (1 - p1), -p1 p2], [-p1 p2, p2 (1 - p2)]].
+  const double second = p2 * (1 - p2);
+  const double mean = 0.5 * (published + second);
+  const double half = 0.5 * (published - second);
+  const double lead = mean + std::sqrt(half * half + (p1 * p2) * (p1 * p2));
+  return std::min(std::max(published, lead), upper);
+}
+
 }  // namespace
 
 void RowStatistics::merge(const RowStatistics& other) {
@@ -73,20 +95,8 @@ double squared_probabilities(const RowStatistics& row) {
 
 Interval jacobian_norm(const RowStatistics& row) {
   if (empty(row)) return {};
-  const double p1 = largest_probability(row);
-  if (row.second == row.maximum) return {p1, p1};
-  const double rest = remaining_probability(row);
-  const double p2 = p1 * exp_of(row.second - row.maximum);
-  const double published = p1 * rest;
-  // Top eigenvalue of [[p1 (1 - p1), -p1 p2], [-p1 p2, p2 (1 - p2)]].
-  const double second = p2 * (1 - p2);
-  const double mean = 0.5 * (published + second);
-  const double half = 0.5 * (published - second);
-  const double lead = mean + std::sqrt(half * half + (p1 * p2) * (p1 * p2));
-  // 1 - sum p^2 = (l^2 - l_2) / l^2 with l^2 - l_2 = 2 tail + tail^2 - tail_squares.
-  const double mixed = (2 * row.tail + row.tail * row.tail - row.tail_squares) * p1 * p1;
-  const double upper = std::min({p1, 2 * published, mixed});
-  return {std::min(std::max(published, lead), upper), upper};
+  const double upper = jacobian_upper(row);
+  return {jacobian_lower(row, upper), upper};
 }
 
 double jacobian_norm(std::span<const double> weights) {
@@ -135,12 +145,15 @@ HeadStatistics reduce(std::span<const RowStatistics> rows) {
     score_squares += row.squared_scores;
     const double squares = squared_probabilities(row);
     probability_squares += squares;
-    const Interval norm = jacobian_norm(row);
     const double ratio = std::sqrt(row.squared_scores / squares);
-    head.jacobian.lower = std::max(head.jacobian.lower, norm.lower);
-    head.jacobian.upper = std::max(head.jacobian.upper, norm.upper);
-    head.row_condition.lower = std::max(head.row_condition.lower, norm.lower * ratio);
-    head.row_condition.upper = std::max(head.row_condition.upper, norm.upper * ratio);
+    const double upper = jacobian_upper(row);
+    head.jacobian.upper = std::max(head.jacobian.upper, upper);
+    head.row_condition.upper = std::max(head.row_condition.upper, upper * ratio);
+    // The lower end takes an exponential, and few rows can raise the largest one.
+    if (upper <= head.jacobian.lower && upper * ratio <= head.row_condition.lower) continue;
+    const double lower = jacobian_lower(row, upper);
+    head.jacobian.lower = std::max(head.jacobian.lower, lower);
+    head.row_condition.lower = std::max(head.row_condition.lower, lower * ratio);
   }
   head.score_norm = std::sqrt(score_squares);
   head.probability_norm = std::sqrt(probability_squares);

@@ -125,27 +125,76 @@ FastResults run_fast(const FastTensors<T>& t, const FastOptions& options,
   return r;
 }
 
+struct FastGradientsFound {
+  std::vector<double> q, k, v;
+  std::vector<float> delta;
+};
+
+// What fast_backward gives after fast_forward, in (batch, head, row, column) order.
+template <class T>
+FastGradientsFound run_fast_backward(const FastTensors<T>& t, const FastOptions& options) {
+  const Shape& s = t.exact.shape;
+  const std::size_t rows = s.batch * s.query_heads * s.queries;
+  std::vector<T> output(rows * s.value_width);
+  std::vector<float> log_sum_exp(rows);
+  FastOutputs<T> out;
+  out.output = view_of(output.data(), t.layout, s.query_heads, s.queries, s.value_width);
+  out.log_sum_exp = contiguous(log_sum_exp.data(), s.query_heads, s.queries, 1);
+  const Inputs<T> inputs = t.inputs();
+  EXPECT_TRUE(fast_forward(inputs, options, out).ok());
+  std::vector<T> q(t.q.size(), narrowed<T>(-7)), k(t.k.size(), narrowed<T>(-7)),
+      v(t.v.size(), narrowed<T>(-7));
+  FastGradientsFound r;
+  r.delta.resize(rows);
+  FastGradients<T> to;
+  to.q = view_of(q.data(), t.layout, s.query_heads, s.queries, s.width);
+  to.k = view_of(k.data(), t.layout, s.kv_heads, s.keys, s.width);
+  to.v = view_of(v.data(), t.layout, s.kv_heads, s.keys, s.value_width);
+  to.delta = contiguous(r.delta.data(), s.query_heads, s.queries, 1);
+  const View<const T> grad =
+      view_of<const T>(t.grad_output.data(), t.layout, s.query_heads, s.queries, s.value_width);
+  const Status status = fast_backward(inputs, options, grad, {out.output, out.log_sum_exp}, to);
+  EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().message());
+  const auto read = [&](const View<T>& view, std::size_t heads, std::size_t count,
+                        std::size_t columns, std::vector<double>& values) {
+    for (std::size_t b = 0; b < s.batch; ++b)
+      for (std::size_t h = 0; h < heads; ++h)
+        for (std::size_t i = 0; i < count; ++i)
+          for (std::size_t c = 0; c < columns; ++c) values.push_back(widened(view.at(b, h, i, c)));
+  };
+  read(to.q, s.query_heads, s.queries, s.width, r.q);
+  read(to.k, s.kv_heads, s.keys, s.width, r.k);
+  read(to.v, s.kv_heads, s.keys, s.value_width, r.v);
+  return r;
+}
+
 // The plain form at the tensors' precision, as one writes it with arrays: S, P = softmax(S) and O each
 // a whole array of the tensors' type, sums in FP32.
 template <class T>
-std::vector<double> naive_output(const Tensors<double>& t) {
+Recipe naive_recipe() {
+  if (std::is_same_v<T, Bf16>) return bf16_standard();
+  Recipe recipe = fp32();
+  recipe.order = Order::two_pass;
+  return recipe;
+}
+
+inline Tensors<float> in_fp32(const Tensors<double>& t) {
   Tensors<float> single;
   single.shape = t.shape;
   single.q = as<float>(t.q);
   single.k = as<float>(t.k);
   single.v = as<float>(t.v);
+  single.grad_output = as<float>(t.grad_output);
   single.padding = t.padding;
   single.options.mask = t.options.mask;
   single.options.scale = t.options.scale;
   single.options.soft_cap = t.options.soft_cap;
-  Recipe recipe = fp32();
-  recipe.order = Order::two_pass;
-  if (std::is_same_v<T, Bf16>) {
-    for (const Quantity quantity :
-         {Quantity::product, Quantity::score, Quantity::weight, Quantity::output})
-      recipe[quantity].format = formats::kBf16;
-  }
-  const auto r = run_forward(single, recipe);
+  return single;
+}
+
+template <class T>
+std::vector<double> naive_output(const Tensors<double>& t) {
+  const auto r = run_forward(in_fp32(t), naive_recipe<T>());
   return {r.output.begin(), r.output.end()};
 }
 

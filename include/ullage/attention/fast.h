@@ -61,6 +61,31 @@ template <class T>
 Status fast_forward(const Inputs<T>& inputs, const FastOptions& options,
                     const FastOutputs<T>& outputs);
 
+// What the backward pass reads of the forward one.
+template <class T>
+struct FastSaved {
+  View<const T> output = {};
+  View<const float> log_sum_exp = {};
+};
+
+// Null views are not written.
+template <class T>
+struct FastGradients {
+  View<T> q = {};
+  View<T> k = {};
+  View<T> v = {};
+  View<float> delta = {};  // rowsum(dO o O), at column 0
+};
+
+// From dO: P = exp(S - L), dV = P^T dO, dS = P o (dO V^T - delta), dQ = scale dS K, dK = scale dS^T Q,
+// times the cap's slope. On AVX512-BF16, P and dS enter their products as BF16; gradients are summed
+// in FP32 and rounded once. Beside the packed tensors the pass holds FP32 copies of dQ (a few where
+// there are few heads, one for each part of the keys) and, for grouped heads, of dK and dV.
+template <class T>
+Status fast_backward(const Inputs<T>& inputs, const FastOptions& options,
+                     const View<const T>& grad_output, const FastSaved<T>& saved,
+                     const FastGradients<T>& gradients);
+
 // Empty where a fast kernel does it, else why the reference does, in words.
 template <class T>
 std::string fast_path_reason(const Inputs<T>& inputs, const FastOptions& options);
