@@ -170,11 +170,13 @@ def _from_torch(torch, x, format, width):
         x = x.resolve_neg()
     name = _TORCH_DTYPES.get(format)
     dtype = getattr(torch, name) if name is not None and hasattr(torch, name) else None
-    if dtype is None:
-        out = torch.empty(x.shape, dtype=torch.float32)
+    if dtype is None or width == 4:
+        out = _empty_tensor(torch, x.shape, np.float32)
         return source, x, out, out
-    if width == 4:
-        out = torch.empty(x.shape, dtype=torch.float32)
-        return source, x, out, out
-    out = torch.empty(x.shape, dtype=torch.uint8 if width == 1 else torch.int16)
+    out = _empty_tensor(torch, x.shape, np.uint8 if width == 1 else np.int16)
     return source, x, out, out.view(dtype)
+
+
+def _empty_tensor(torch, shape, dtype):
+    """numpy asks for large pages where PyTorch does not: filling them for the first time takes half as long."""
+    return torch.from_numpy(np.empty(tuple(shape), dtype))
