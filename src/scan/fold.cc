@@ -49,20 +49,13 @@ bounds::RoundedSide rounded_side(const HeadRows& stored, const checkpoint::Input
   return side;
 }
 
-}  // namespace
-
-HeadRows folded_rows(HeadRows stored, const checkpoint::InputNorm& input) {
-  stored.gain = input.gain;
-  stored.project_mean = input.layer_norm;
-  return stored;
-}
-
-void fold(const HeadRows& stored, const checkpoint::InputNorm& input,
-          std::span<const double> projection_bias, spectrum::Arithmetic arithmetic,
-          spectrum::GramWorkspace& workspace, Folded& out) {
+// Biases and norms of a head whose Gram is made.
+void finish_fold(const HeadRows& stored, const checkpoint::InputNorm& input,
+                 std::span<const double> projection_bias, spectrum::GramWorkspace& workspace,
+                 Folded& out) {
   out.input = &input;
-  out.finite = spectrum::gram(folded_rows(stored, input), arithmetic, workspace, out.gram) &&
-               out.gram.exponent == 0 && all_finite(input.bias) && all_finite(projection_bias);
+  out.finite = out.finite && out.gram.exponent == 0 && all_finite(input.bias) &&
+               all_finite(projection_bias);
   if (!out.finite) return;
   out.bias.assign(projection_bias.begin(), projection_bias.end());
   out.bias_error = 0;
@@ -80,6 +73,34 @@ void fold(const HeadRows& stored, const checkpoint::InputNorm& input,
   out.norm = spectrum::bounded_norm(out.gram);
   out.finite = std::isfinite(out.norm.bound) && all_finite(out.bias);
   if (out.finite) out.rounded = rounded_side(stored, input, out, workspace);
+}
+
+}  // namespace
+
+HeadRows folded_rows(HeadRows stored, const checkpoint::InputNorm& input) {
+  stored.gain = input.gain;
+  stored.project_mean = input.layer_norm;
+  return stored;
+}
+
+void fold(const HeadRows& stored, const checkpoint::InputNorm& input,
+          std::span<const double> projection_bias, spectrum::GramWorkspace& workspace, Folded& out,
+          const FoldExtras& extras) {
+  const spectrum::GramPass pass{.stored = extras.stored,
+                                .folded = &out.gram,
+                                .keep = extras.keep,
+                                .other = extras.other,
+                                .product = extras.product};
+  out.finite = spectrum::gram_pass(folded_rows(stored, input), workspace, pass);
+  finish_fold(stored, input, projection_bias, workspace, out);
+}
+
+void fold_precisely(const HeadRows& stored, const checkpoint::InputNorm& input,
+                    std::span<const double> projection_bias, spectrum::GramWorkspace& workspace,
+                    Folded& out) {
+  out.finite = spectrum::gram(folded_rows(stored, input), spectrum::Arithmetic::precise, workspace,
+                              out.gram);
+  finish_fold(stored, input, projection_bias, workspace, out);
 }
 
 bounds::Side bounds_side(const Folded& folded, std::span<const double> rope_factor) {

@@ -33,21 +33,20 @@ spectrum::Bounded estimate(double value) { return {value, value}; }
 
 // sigma of two heads' rows as stored; precise Grams where the fast ones cannot resolve it.
 double stored_sigma(const HeadPair& pair, const KeyHead& key, HeadWorkspace& workspace) {
-  const HeadRows query = spectrum::unfolded(pair.query);
-  if (!spectrum::gram(query, Arithmetic::fast, workspace.grams, workspace.raw)) return NAN;
-  const double sigma = spectrum::sigma_of_product(workspace.raw.values, key.raw.values);
+  const double sigma = spectrum::sigma_of_product(workspace.stored.values, key.stored.values);
   // Frobenius norms are above the norms and cost nothing: most heads pass on them.
-  const spectrum::Bounded wide_query = estimate(spectrum::frobenius_of(workspace.raw.values));
-  const spectrum::Bounded wide_key = estimate(spectrum::frobenius_of(key.raw.values));
+  const spectrum::Bounded wide_query = estimate(spectrum::frobenius_of(workspace.stored.values));
+  const spectrum::Bounded wide_key = estimate(spectrum::frobenius_of(key.stored.values));
   if (!spectrum::needs_precise(estimate(sigma), wide_query, wide_key) ||
-      !spectrum::needs_precise(estimate(sigma), estimate(spectrum::norm_of(workspace.raw.values)),
-                               estimate(spectrum::norm_of(key.raw.values))))
+      !spectrum::needs_precise(estimate(sigma), estimate(spectrum::norm_of(workspace.stored.values)),
+                               estimate(spectrum::norm_of(key.stored.values))))
     return sigma;
   spectrum::Gram key_raw;
-  if (!spectrum::gram(query, Arithmetic::precise, workspace.grams, workspace.raw) ||
+  if (!spectrum::gram(spectrum::unfolded(pair.query), Arithmetic::precise, workspace.grams,
+                      workspace.stored) ||
       !spectrum::gram(spectrum::unfolded(pair.key), Arithmetic::precise, workspace.grams, key_raw))
     return NAN;
-  return spectrum::sigma_of_product(workspace.raw.values, key_raw.values);
+  return spectrum::sigma_of_product(workspace.stored.values, key_raw.values);
 }
 
 // The two folded sides in the arithmetic that this head needs.
@@ -69,10 +68,10 @@ Sides choose_sides(const LayerContext& context, const LayerInput& input, const H
   const AttentionLayer& layer = *context.layer;
   Sides sides{&workspace.query, &key.folded, sigma_of(context, workspace.query, key.folded)};
   if (!spectrum::needs_precise(sides.sigma, sides.query->norm, sides.key->norm)) return sides;
-  fold(pair.query, input.query, bias_of(layer.query, pair.head), Arithmetic::precise,
-       workspace.grams, workspace.precise_query);
-  fold(pair.key, input.key, bias_of(layer.key, pair.kv_head), Arithmetic::precise, workspace.grams,
-       workspace.precise_key);
+  fold_precisely(pair.query, input.query, bias_of(layer.query, pair.head), workspace.grams,
+                 workspace.precise_query);
+  fold_precisely(pair.key, input.key, bias_of(layer.key, pair.kv_head), workspace.grams,
+                 workspace.precise_key);
   if (!workspace.precise_query.finite || !workspace.precise_key.finite) return sides;
   return {&workspace.precise_query, &workspace.precise_key,
           sigma_of(context, workspace.precise_query, workspace.precise_key)};
@@ -256,10 +255,11 @@ void fill_expected(const LayerContext& context, const LayerInput& input, const H
   if (const std::string_view why = bounds::expected_refusal(head); !why.empty())
     return put_no_expected(std::string(why), out);
   bounds::Head with_cross = head;
+  const bool made = workspace.cross.rows() > 0;
   if (!head.cross_attention &&
-      spectrum::cross_gram(folded_rows(pair.query, input.query), sides.query->gram,
-                           folded_rows(pair.key, input.key), sides.key->gram, workspace.grams,
-                           workspace.cross)) {
+      (made || spectrum::cross_gram(folded_rows(pair.query, input.query), sides.query->gram,
+                                    folded_rows(pair.key, input.key), sides.key->gram,
+                                    workspace.grams, workspace.cross))) {
     if (!context.rope_factor.empty())
       for (int i = 0; i < workspace.cross.rows(); ++i)
         for (int j = 0; j < workspace.cross.columns(); ++j)
@@ -331,13 +331,16 @@ std::span<const double> bias_of(const checkpoint::Projection& projection, int he
       .subspan(static_cast<std::size_t>(head) * rows, rows);
 }
 
+bool wants_cross(const LayerContext& context, const LayerInput& input) {
+  const AttentionLayer& layer = *context.layer;
+  return !layer.cross && !layer.qk_norm && layer.clip_qkv == 0 &&
+         input.query.kind == InputKind::normalised && input.key.kind == InputKind::normalised;
+}
+
 void scan_key(const LayerContext& context, const LayerInput& input, int kv_head,
               const HeadRows& rows, HeadWorkspace& workspace, KeyHead& key) {
-  fold(rows, input.key, bias_of(context.layer->key, kv_head), Arithmetic::fast, workspace.grams,
-       key.folded);
-  if (!key.folded.finite) return;
-  key.folded.finite =
-      spectrum::gram(spectrum::unfolded(rows), Arithmetic::fast, workspace.grams, key.raw);
+  fold(rows, input.key, bias_of(context.layer->key, kv_head), workspace.grams, key.folded,
+       {.stored = &key.stored, .keep = key.packed});
   if (key.folded.finite && !context.layer->qk_norm)
     key.amax = side_amax(context, key.folded, nullptr);
 }
@@ -346,8 +349,14 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
                const KeyHead& key, HeadWorkspace& workspace, HeadResult& out) {
   const AttentionLayer& layer = *context.layer;
   const int head = pair.head;
-  fold(pair.query, input.query, bias_of(layer.query, head), Arithmetic::fast, workspace.grams,
-       workspace.query);
+  FoldExtras extras{.stored = &workspace.stored};
+  workspace.cross = Matrix();
+  if (key.packed != nullptr && !key.packed->empty()) {
+    extras.other = key.packed;
+    extras.product = &workspace.cross;
+  }
+  fold(pair.query, input.query, bias_of(layer.query, head), workspace.grams, workspace.query,
+       extras);
   out.finite = workspace.query.finite && key.folded.finite;
   if (!out.finite) return fill_none(kNotFinite, out);
   out.sigma_weights = stored_sigma(pair, key, workspace);

@@ -12,16 +12,20 @@ namespace ullage::scan {
 // What the query heads of a group share of their key head.
 struct KeyHead {
   Folded folded;
-  spectrum::Gram raw;  // as stored: no gain, no projection
+  spectrum::Gram stored;  // no gain, no projection
   AmaxFigures amax;    // without QK-norm, which belongs to the pair of heads
+  spectrum::PackedRows* packed = nullptr;  // folded, for cross Grams; null: packed again by each
 };
 
 struct HeadWorkspace {
   spectrum::GramWorkspace grams;
   Folded query, precise_query, precise_key;
-  spectrum::Gram raw;
-  spectrum::Matrix cross;
+  spectrum::Gram stored;
+  spectrum::Matrix cross;  // 0 x 0: not made
 };
+
+// Whether expected figures will ask for the product of query and key rows.
+bool wants_cross(const LayerContext& context, const checkpoint::LayerInput& input);
 
 // Folds a key head and bounds its entries. `input` is the layer's input in use.
 void scan_key(const LayerContext& context, const checkpoint::LayerInput& input, int kv_head,

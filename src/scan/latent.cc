@@ -38,11 +38,9 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
                       const spectrum::HeadRows& stored, const spectrum::HeadRows& key_nope,
                       const Folded& key_rope, HeadWorkspace& workspace, HeadResult& out) {
   const checkpoint::AttentionLayer& layer = *context.layer;
-  using spectrum::Arithmetic;
-  fold(stored, input.query, query_bias(layer, head), Arithmetic::precise, workspace.grams,
-       workspace.query);
+  fold_precisely(stored, input.query, query_bias(layer, head), workspace.grams, workspace.query);
   // A bias before an inner norm has no effect on the bound, and kv_b has none.
-  fold(key_nope, input.key, {}, Arithmetic::precise, workspace.grams, workspace.precise_key);
+  fold_precisely(key_nope, input.key, {}, workspace.grams, workspace.precise_key);
   out.finite = workspace.query.finite && workspace.precise_key.finite && key_rope.finite;
   if (!out.finite) return fill_none("weights are not finite", out);
   fill_none(kNoSpectrum, out);

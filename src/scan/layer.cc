@@ -19,15 +19,18 @@ using checkpoint::InputNorm;
 using checkpoint::LayerInput;
 using spectrum::HeadRows;
 
+constexpr std::size_t kPackedBytes = std::size_t{48} << 20;
 constexpr int kConcatenatedPasses = 2;  // forwards and back: one iteration
 
 class LayerScan {
  public:
-  LayerScan(const LayerContext& context, LayerRows rows, int threads)
+  LayerScan(const LayerContext& context, LayerRows rows, int threads,
+            std::vector<spectrum::PackedRows>& packed)
       : context_(context),
         layer_(*context.layer),
         rows_(std::move(rows)),
         threads_(threads),
+        packed_(packed),
         workspaces_(static_cast<std::size_t>(threads)),
         values_(static_cast<std::size_t>(layer_.kv_heads)) {}
 
@@ -46,6 +49,7 @@ class LayerScan {
   }
 
   Status scan_values(const LayerInput& input);
+  void keep_packed(const LayerInput& input, std::vector<KeyHead>& keys);
   Status scan_attention(const LayerInput& input, std::vector<HeadResult>& heads);
   Status scan_latent(const LayerInput& input, std::vector<HeadResult>& heads);
   Status concatenate(LayerResult& result);
@@ -57,6 +61,7 @@ class LayerScan {
   const AttentionLayer& layer_;
   LayerRows rows_;
   int threads_;
+  std::vector<spectrum::PackedRows>& packed_;  // one a key head, or none
   std::vector<HeadWorkspace> workspaces_;
   std::vector<ValueFigures> values_;
   std::vector<NotFinite> not_finite_;
@@ -107,8 +112,20 @@ Status LayerScan::scan_values(const LayerInput& input) {
   return {};
 }
 
+// Where queries will want it and memory allows, key heads stay packed from their own pass on.
+void LayerScan::keep_packed(const LayerInput& input, std::vector<KeyHead>& keys) {
+  if (!wants_cross(context_, input)) return;
+  spectrum::HeadRows shape;
+  shape.rows = layer_.key.rows;
+  shape.width = layer_.key.width;
+  if (keys.size() * spectrum::PackedRows::bytes_for(shape) > kPackedBytes) return;
+  packed_.resize(std::max(packed_.size(), keys.size()));
+  for (std::size_t head = 0; head < keys.size(); ++head) keys[head].packed = &packed_[head];
+}
+
 Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult>& heads) {
   std::vector<KeyHead> keys(static_cast<std::size_t>(layer_.kv_heads));
+  keep_packed(input, keys);
   std::vector<std::vector<NotFinite>> bad_keys(keys.size()), bad_queries(heads.size());
   ULLAGE_TRY(each(layer_.kv_heads, [&](int head, int worker) -> Status {
     ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, worker));
@@ -138,8 +155,8 @@ Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult
 Status LayerScan::scan_latent(const LayerInput& input, std::vector<HeadResult>& heads) {
   ULLAGE_ASSIGN(const HeadRows rope_rows, rows_.rows(Part::key_rope, 0, 0));
   Folded key_rope;
-  fold(rope_rows, layer_.latent->rope_input, bias_of(layer_.latent->key_rope, 0),
-       spectrum::Arithmetic::precise, workspaces_[0].grams, key_rope);
+  fold_precisely(rope_rows, layer_.latent->rope_input, bias_of(layer_.latent->key_rope, 0),
+                 workspaces_[0].grams, key_rope);
   if (!key_rope.finite) report_not_finite(layer_.latent->key_rope, 0, rope_rows, not_finite_);
   std::vector<std::vector<NotFinite>> bad(heads.size());
   ULLAGE_TRY(each(layer_.query_heads, [&](int head, int worker) -> Status {
@@ -264,7 +281,7 @@ Result<LayerOutcome> LayerScan::run() {
 Result<LayerOutcome> scan_layer(const checkpoint::Container& container, const LayerContext& context,
                                 int threads, RowBuffers& buffers) {
   ULLAGE_ASSIGN(LayerRows rows, LayerRows::open(container, *context.layer, threads, buffers));
-  return LayerScan(context, std::move(rows), threads).run();
+  return LayerScan(context, std::move(rows), threads, buffers.packed).run();
 }
 
 }  // namespace ullage::scan

@@ -42,6 +42,7 @@ class RowBuffer {
 struct RowBuffers {
   std::array<RowBuffer, kParts> held;
   std::array<std::vector<RowBuffer>, kParts> scratch;  // one a worker
+  std::vector<spectrum::PackedRows> packed;            // one a key head, where they are kept
 };
 
 class LayerRows {
@@ -73,6 +74,7 @@ class LayerRows {
     int heads = 0;
     int rows = 0;
     int width = 0;
+    std::size_t stride = 0;  // elements between two rows
     std::size_t head_bytes = 0;
     const std::byte* held = nullptr;  // of the buffers; null: read again each time
     RowBuffer* held_buffer = nullptr;

@@ -141,6 +141,9 @@ ULLAGE_AVX512 void transpose(__m512i (&rows)[16]) {
   }
 }
 
+// Rows lie so far apart that no hardware prefetcher follows all of them.
+constexpr int kPrefetchColumns = kPairPanelColumns;
+
 // 16 rows from `row`, 32 BF16 columns from `column`, as pairs: vector p holds columns 2 p, 2 p + 1.
 ULLAGE_AVX512 void load_pairs(const Block<std::uint16_t>& block, int row, int column,
                               __m512i (&pairs)[16]) {
@@ -151,6 +154,9 @@ ULLAGE_AVX512 void load_pairs(const Block<std::uint16_t>& block, int row, int co
   for (int r = 0; r < 16; ++r) {
     pairs[r] = row + r < block.rows ? _mm512_maskz_loadu_epi16(mask, source + r * block.stride)
                                     : _mm512_setzero_si512();
+    // A prefetch never faults: beyond the last panel it fetches what is not used.
+    _mm_prefetch(reinterpret_cast<const char*>(source + r * block.stride + kPrefetchColumns),
+                 _MM_HINT_T1);
   }
   transpose(pairs);
 }

@@ -66,6 +66,29 @@ void product_pairs(const std::uint32_t* a, int stride_a, int rows_a, const std::
   });
 }
 
+ULLAGE_BF16 void fold_pairs(const std::uint32_t* pairs, int rows, int stride, int columns,
+                            const float* gain, const float* minus, float* panel) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
+  for (int c = 0; c < columns; c += 2) {
+    const __m512 even_gain = _mm512_set1_ps(gain[c]);
+    const __m512 odd_gain = _mm512_set1_ps(c + 1 < columns ? gain[c + 1] : 0.0F);
+    const std::uint32_t* source = pairs + c / 2 * stride;
+    float* even = panel + c * stride;
+    float* odd = c + 1 < columns ? even + stride : nullptr;
+    for (int row = 0; row < padded_rows(rows); row += 16) {
+      const __m512i both = _mm512_loadu_si512(source + row);
+      const __m512 mean = _mm512_loadu_ps(minus + row);
+      _mm512_storeu_ps(even + row,
+                       _mm512_fmsub_ps(_mm512_castsi512_ps(_mm512_slli_epi32(both, 16)), even_gain,
+                                       mean));
+      if (odd == nullptr) continue;
+      _mm512_storeu_ps(odd + row,
+                       _mm512_fmsub_ps(_mm512_castsi512_ps(_mm512_and_si512(both, high)), odd_gain,
+                                       mean));
+    }
+  }
+}
+
 ULLAGE_BF16 void pairs_of_f32(const float* panel, int stride, int rows, std::uint32_t* pairs,
                               int columns) {
   for (int c = 0; c < columns; c += 2) {
@@ -86,6 +109,7 @@ const GramKernels& bf16_gram() {
   static const GramKernels table = [] {
     GramKernels kernels = kAvx512Gram;
     kernels.product_pairs = product_pairs;
+    kernels.fold_pairs = fold_pairs;
     kernels.pairs_of_f32 = pairs_of_f32;
     return kernels;
   }();

@@ -47,6 +47,9 @@ struct GramKernels {
   // BF16 pairs, two neighbouring columns in one 32-bit element; null where the CPU has no BF16 product.
   void (*pack_pairs)(const Block<std::uint16_t>& block, std::uint32_t* panel,
                      int stride) = nullptr;  // gain, minus ignored
+  // panel[c * stride + r] = value * gain - minus from pairs of the same stride.
+  void (*fold_pairs)(const std::uint32_t* pairs, int rows, int stride, int columns,
+                     const float* gain, const float* minus, float* panel) = nullptr;
   void (*pairs_of_f32)(const float* panel, int stride, int rows, std::uint32_t* pairs,
                        int columns) = nullptr;
   void (*product_pairs)(const std::uint32_t* a, int stride_a, int rows_a, const std::uint32_t* b,

@@ -73,9 +73,43 @@ class GramWorkspace {
   std::unique_ptr<Buffers> buffers_;
 };
 
-// False when a weight or a gain is NaN or infinite: `out` is then of no use.
-// Reuses out's memory. Same bits for any thread and any alignment of the rows; CPU paths agree
-// within `inflation`.
+// Folded rows in the layout in which the CPU multiplies them: one side of a cross Gram, kept from the pass that made its
+// own Gram. BF16 where the CPU multiplies that, else FP32.
+class PackedRows {
+ public:
+  [[nodiscard]] bool empty() const { return rows_ == 0; }
+  [[nodiscard]] int rows() const { return rows_; }
+  void clear() { rows_ = 0; }
+  // Room for `width` columns of `rows` rows, of unknown content; then the panel that starts at a column.
+  void reserve(int rows, int width, bool pairs);
+  std::uint32_t* panel(int column);
+  [[nodiscard]] const std::uint32_t* panel(int column) const;
+  // About what reserve() takes for such rows.
+  static std::size_t bytes_for(const HeadRows& rows);
+
+ private:
+  std::unique_ptr<std::uint32_t[]> words_;
+  std::size_t capacity_ = 0;
+  int rows_ = 0;
+  int lines_ = 0;  // of a panel
+};
+
+// What one reading of a head's rows is to make; null: nothing.
+struct GramPass {
+  Gram* stored = nullptr;      // of the rows as stored
+  Gram* folded = nullptr;      // of the folded rows
+  PackedRows* keep = nullptr;  // the folded rows; empty where only FP64 resolves them
+  // Folded rows times other's, transposed, as cross_gram makes it; 0 x 0 where only FP64 resolves these rows.
+  const PackedRows* other = nullptr;
+  Matrix* product = nullptr;
+};
+
+// Fast Grams, each precise where its trace is out of FP32's range. False when a weight or a gain is NaN or
+// infinite: the results are then of no use. Reuses their memory. Same bits for any thread and any alignment of the
+// rows; CPU paths agree within `inflation`.
+[[nodiscard]] bool gram_pass(const HeadRows& rows, GramWorkspace& workspace, const GramPass& pass);
+
+// The Gram of the folded rows alone, in the arithmetic given.
 [[nodiscard]] bool gram(const HeadRows& rows, Arithmetic arithmetic, GramWorkspace& workspace,
                         Gram& out);
 

@@ -1,0 +1,71 @@
+#include "spectrum/gram_parts.h"
+
+#include "ullage/base/cpu.h"
+
+namespace ullage::spectrum {
+
+const GramKernels& current_kernels() { return gram_kernels(cpu_path()); }
+
+void SideBuffers::prepare(const HeadRows& rows) {
+  gain.assign(size(rows.width), 1.0F);
+  for (std::size_t c = 0; c < rows.gain.size(); ++c) gain[c] = static_cast<float>(rows.gain[c]);
+  minus.assign(size(padded_rows(rows.rows)), 0.0F);
+  panel.resize(size(panel_stride(rows.rows)) * kPanelColumns);
+}
+
+GramWorkspace::GramWorkspace() : buffers_(std::make_unique<Buffers>()) {}
+GramWorkspace::~GramWorkspace() = default;
+GramWorkspace::GramWorkspace(GramWorkspace&&) noexcept = default;
+GramWorkspace& GramWorkspace::operator=(GramWorkspace&&) noexcept = default;
+
+void clear_sums(int rows_a, int rows_b, std::vector<double>& sums) {
+  sums.assign(size(padded_rows(rows_a)) * size(padded_rows(rows_b)), 0.0);
+}
+
+void copy_sums(const std::vector<double>& sums, int rows_a, int rows_b, Matrix& out) {
+  if (out.rows() != rows_a || out.columns() != rows_b) out = Matrix(rows_a, rows_b);
+  const std::size_t stride = size(padded_rows(rows_b));
+  for (int i = 0; i < rows_a; ++i) {
+    std::copy_n(sums.data() + size(i) * stride, rows_b, out.row(i).begin());
+  }
+}
+
+void mirror_upper(const std::vector<double>& sums, int rows, Matrix& out) {
+  copy_sums(sums, rows, rows, out);
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < i; ++j) out(i, j) = out(j, i);
+  }
+}
+
+void fast_means(const HeadRows& rows, const float* gain, float* minus) {
+  for (int r = 0; r < rows.rows; ++r) {
+    const double sum =
+        rows.element == Element::bf16
+            ? current_kernels().sum_bf16(static_cast<const std::uint16_t*>(rows.values) + r * rows.stride,
+                                 rows.width, gain)
+            : current_kernels().sum_f32(static_cast<const float*>(rows.values) + r * rows.stride,
+                                rows.width, gain);
+    minus[r] = static_cast<float>(sum / rows.width);
+  }
+}
+
+void set_bounds(const HeadRows& rows, const Errors& errors, Gram& gram) {
+  constexpr double kRounding = 1.0 + 1e-9;  // of these few lines themselves
+  const double squares = trace(gram.values) * (1.0 + 2.0 * errors.sum_unit);
+  double means = 0.0;
+  for (const double mean : gram.means) means += mean * mean;
+  // Folded entries are off by at most e_ij, |e|_F <= E: |(X + e)(X + e)^T - X X^T| <= 2 |X|_F E + E^2.
+  const double fold = errors.fold_unit * std::sqrt(squares + rows.width * means);
+  gram.entry_unit =
+      (errors.sum_unit + 2.0 * errors.fold_unit) * (1.0 + 4.0 * errors.sum_unit) * kRounding;
+  gram.entry_floor = errors.floor;
+  gram.inflation = (errors.sum_unit * squares + 2.0 * std::sqrt(squares) * fold + fold * fold +
+                    gram.values.rows() * errors.floor) *
+                   kRounding;
+  if (rows.project_mean) {
+    gram.entry_unit = 0.0;
+    gram.entry_floor = gram.inflation;
+  }
+}
+
+}  // namespace ullage::spectrum
