@@ -318,6 +318,13 @@ void fill_amax(const LayerContext& context, const Folded& query, const QkNormSid
   out.amax_expected_query = figures.expected;
 }
 
+// Whether expected figures will ask for the product of query and key rows.
+bool wants_cross(const LayerContext& context, const LayerInput& input) {
+  const AttentionLayer& layer = *context.layer;
+  return !layer.cross && !layer.qk_norm && layer.clip_qkv == 0 &&
+         input.query.kind == InputKind::normalised && input.key.kind == InputKind::normalised;
+}
+
 }  // namespace
 
 Figure to_figure(const bounds::Figure& figure) {
@@ -331,28 +338,26 @@ std::span<const double> bias_of(const checkpoint::Projection& projection, int he
       .subspan(static_cast<std::size_t>(head) * rows, rows);
 }
 
-bool wants_cross(const LayerContext& context, const LayerInput& input) {
-  const AttentionLayer& layer = *context.layer;
-  return !layer.cross && !layer.qk_norm && layer.clip_qkv == 0 &&
-         input.query.kind == InputKind::normalised && input.key.kind == InputKind::normalised;
-}
-
 void scan_key(const LayerContext& context, const LayerInput& input, int kv_head,
-              const HeadRows& rows, HeadWorkspace& workspace, KeyHead& key) {
+              const HeadRows& rows, HeadWorkspace& workspace) {
+  KeyHead& key = workspace.key;
+  key.packed.clear();
   fold(rows, input.key, bias_of(context.layer->key, kv_head), workspace.grams, key.folded,
-       {.stored = &key.stored, .keep = key.packed});
+       {.stored = &key.stored, .keep = wants_cross(context, input) ? &key.packed : nullptr});
+  key.amax = {};
   if (key.folded.finite && !context.layer->qk_norm)
     key.amax = side_amax(context, key.folded, nullptr);
 }
 
 void scan_head(const LayerContext& context, const LayerInput& input, const HeadPair& pair,
-               const KeyHead& key, HeadWorkspace& workspace, HeadResult& out) {
+               HeadWorkspace& workspace, HeadResult& out) {
+  const KeyHead& key = workspace.key;
   const AttentionLayer& layer = *context.layer;
   const int head = pair.head;
   FoldExtras extras{.stored = &workspace.stored};
   workspace.cross = Matrix();
-  if (key.packed != nullptr && !key.packed->empty()) {
-    extras.other = key.packed;
+  if (!key.packed.empty()) {
+    extras.other = &key.packed;
     extras.product = &workspace.cross;
   }
   fold(pair.query, input.query, bias_of(layer.query, head), workspace.grams, workspace.query,

@@ -14,7 +14,7 @@ struct KeyHead {
   Folded folded;
   spectrum::Gram stored;  // no gain, no projection
   AmaxFigures amax;    // without QK-norm, which belongs to the pair of heads
-  spectrum::PackedRows* packed = nullptr;  // folded, for cross Grams; null: packed again by each
+  spectrum::PackedRows packed;  // folded, for cross Grams; empty: not wanted, or beyond FP32
 };
 
 struct HeadWorkspace {
@@ -22,14 +22,12 @@ struct HeadWorkspace {
   Folded query, precise_query, precise_key;
   spectrum::Gram stored;
   spectrum::Matrix cross;  // 0 x 0: not made
+  KeyHead key;
 };
 
-// Whether expected figures will ask for the product of query and key rows.
-bool wants_cross(const LayerContext& context, const checkpoint::LayerInput& input);
-
-// Folds a key head and bounds its entries. `input` is the layer's input in use.
+// Folds a key head and bounds its entries, into workspace.key. `input` is the layer's input in use.
 void scan_key(const LayerContext& context, const checkpoint::LayerInput& input, int kv_head,
-              const spectrum::HeadRows& rows, HeadWorkspace& workspace, KeyHead& key);
+              const spectrum::HeadRows& rows, HeadWorkspace& workspace);
 
 // A head's rows as stored: its own, and its key head's.
 struct HeadPair {
@@ -38,9 +36,9 @@ struct HeadPair {
   spectrum::HeadRows query, key;
 };
 
-// Fills every figure of `out` but amax of V.
+// Fills every figure of `out` but amax of V, from the key head in the workspace.
 void scan_head(const LayerContext& context, const checkpoint::LayerInput& input,
-               const HeadPair& pair, const KeyHead& key, HeadWorkspace& workspace, HeadResult& out);
+               const HeadPair& pair, HeadWorkspace& workspace, HeadResult& out);
 
 // The slice of a projection's bias that belongs to a head.
 std::span<const double> bias_of(const checkpoint::Projection& projection, int head);

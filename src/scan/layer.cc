@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
+#include <functional>
+#include <optional>
 
 #include "scan/fields.h"
 #include "scan/head.h"
@@ -19,24 +20,27 @@ using checkpoint::InputNorm;
 using checkpoint::LayerInput;
 using spectrum::HeadRows;
 
-constexpr std::size_t kPackedBytes = std::size_t{48} << 20;
 constexpr int kConcatenatedPasses = 2;  // forwards and back: one iteration
 
 class LayerScan {
  public:
-  LayerScan(const LayerContext& context, LayerRows rows, int threads,
-            std::vector<spectrum::PackedRows>& packed)
+  LayerScan(const LayerContext& context, LayerRows rows, int threads)
       : context_(context),
         layer_(*context.layer),
         rows_(std::move(rows)),
         threads_(threads),
-        packed_(packed),
         workspaces_(static_cast<std::size_t>(threads)),
         values_(static_cast<std::size_t>(layer_.kv_heads)) {}
 
   Result<LayerOutcome> run();
 
  private:
+  // A key head and those of its query heads, [first, last), that one task takes.
+  struct Group {
+    int kv_head, first, last;
+  };
+  Status each_group(const std::function<Status(const Group&, int worker)>& body);
+
   // body(index, worker) over [0, count); the first error by index.
   template <class Body>
   Status each(int count, Body&& body) {
@@ -49,10 +53,11 @@ class LayerScan {
   }
 
   Status scan_values(const LayerInput& input);
-  void keep_packed(const LayerInput& input, std::vector<KeyHead>& keys);
-  Status scan_attention(const LayerInput& input, std::vector<HeadResult>& heads);
+  // Adds the first pass of the layer's own sigma to `streaming`, unless that is null.
+  Status scan_attention(const LayerInput& input, std::vector<HeadResult>& heads,
+                        spectrum::StreamingSigma* streaming);
   Status scan_latent(const LayerInput& input, std::vector<HeadResult>& heads);
-  Status concatenate(LayerResult& result);
+  Status concatenate(spectrum::StreamingSigma* streaming, LayerResult& result);
   void report_not_finite(const checkpoint::Projection& projection, int head, const HeadRows& rows,
                          std::vector<NotFinite>& list) const;
   void report_vectors();
@@ -61,7 +66,6 @@ class LayerScan {
   const AttentionLayer& layer_;
   LayerRows rows_;
   int threads_;
-  std::vector<spectrum::PackedRows>& packed_;  // one a key head, or none
   std::vector<HeadWorkspace> workspaces_;
   std::vector<ValueFigures> values_;
   std::vector<NotFinite> not_finite_;
@@ -112,39 +116,38 @@ Status LayerScan::scan_values(const LayerInput& input) {
   return {};
 }
 
-// Where queries will want it and memory allows, key heads stay packed from their own pass on.
-void LayerScan::keep_packed(const LayerInput& input, std::vector<KeyHead>& keys) {
-  if (!wants_cross(context_, input)) return;
-  spectrum::HeadRows shape;
-  shape.rows = layer_.key.rows;
-  shape.width = layer_.key.width;
-  if (keys.size() * spectrum::PackedRows::bytes_for(shape) > kPackedBytes) return;
-  packed_.resize(std::max(packed_.size(), keys.size()));
-  for (std::size_t head = 0; head < keys.size(); ++head) keys[head].packed = &packed_[head];
+// A key head with the query heads that share it is one task, on one thread, so that their rows are read once and stay in
+// cache; where threads outnumber key heads, a group is cut and its key head folded by each part.
+Status LayerScan::each_group(const std::function<Status(const Group&, int worker)>& body) {
+  const int group = layer_.query_heads / layer_.kv_heads;
+  const int parts = std::clamp((threads_ + layer_.kv_heads - 1) / layer_.kv_heads, 1, group);
+  return each(layer_.kv_heads * parts, [&](int task, int worker) -> Status {
+    const int kv_head = task / parts, part = task % parts;
+    const int first = kv_head * group;
+    return body({kv_head, first + group * part / parts, first + group * (part + 1) / parts}, worker);
+  });
 }
 
-Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult>& heads) {
-  std::vector<KeyHead> keys(static_cast<std::size_t>(layer_.kv_heads));
-  keep_packed(input, keys);
-  std::vector<std::vector<NotFinite>> bad_keys(keys.size()), bad_queries(heads.size());
-  ULLAGE_TRY(each(layer_.kv_heads, [&](int head, int worker) -> Status {
-    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, worker));
-    KeyHead& key = keys[static_cast<std::size_t>(head)];
-    scan_key(context_, input, head, rows, workspaces_[static_cast<std::size_t>(worker)], key);
-    if (!key.folded.finite)
-      report_not_finite(layer_.key, head, rows, bad_keys[static_cast<std::size_t>(head)]);
-    return {};
-  }));
-  ULLAGE_TRY(each(layer_.query_heads, [&](int head, int worker) -> Status {
-    HeadResult& out = heads[static_cast<std::size_t>(head)];
-    HeadPair pair{.head = head, .kv_head = out.kv_head, .query = {}, .key = {}};
-    ULLAGE_ASSIGN(pair.query, rows_.rows(Part::query, head, worker));
-    ULLAGE_ASSIGN(pair.key, rows_.rows(Part::key, out.kv_head, worker));
+Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult>& heads,
+                                 spectrum::StreamingSigma* streaming) {
+  std::vector<std::vector<NotFinite>> bad_keys(static_cast<std::size_t>(layer_.kv_heads)),
+      bad_queries(heads.size());
+  ULLAGE_TRY(each_group([&](const Group& group, int worker) -> Status {
     HeadWorkspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
-    scan_head(context_, input, pair, keys[static_cast<std::size_t>(out.kv_head)], workspace, out);
-    if (!workspace.query.finite)
-      report_not_finite(layer_.query, head, pair.query,
-                        bad_queries[static_cast<std::size_t>(head)]);
+    HeadPair pair{.head = 0, .kv_head = group.kv_head, .query = {}, .key = {}};
+    ULLAGE_ASSIGN(pair.key, rows_.rows(Part::key, group.kv_head, worker));
+    scan_key(context_, input, group.kv_head, pair.key, workspace);
+    if (!workspace.key.folded.finite && group.first % (layer_.query_heads / layer_.kv_heads) == 0)
+      report_not_finite(layer_.key, group.kv_head, pair.key,
+                        bad_keys[static_cast<std::size_t>(group.kv_head)]);
+    for (pair.head = group.first; pair.head < group.last; ++pair.head) {
+      const auto head = static_cast<std::size_t>(pair.head);
+      ULLAGE_ASSIGN(pair.query, rows_.rows(Part::query, pair.head, worker));
+      scan_head(context_, input, pair, workspace, heads[head]);
+      if (!workspace.query.finite)
+        report_not_finite(layer_.query, pair.head, pair.query, bad_queries[head]);
+      if (streaming != nullptr) streaming->add(pair.head, {&pair.query, 1}, pair.key);
+    }
     return {};
   }));
   for (const auto* bad : {&bad_queries, &bad_keys})
@@ -175,7 +178,7 @@ Status LayerScan::scan_latent(const LayerInput& input, std::vector<HeadResult>& 
 }
 
 // The published layer figure: gains not folded.
-Status LayerScan::concatenate(LayerResult& result) {
+Status LayerScan::concatenate(spectrum::StreamingSigma* streaming, LayerResult& result) {
   if (layer_.latent) {
     result.sigma_concatenated = Figure::none("latent attention has no single W_Q^T W_K");
     return {};
@@ -185,36 +188,37 @@ Status LayerScan::concatenate(LayerResult& result) {
     result.sigma_concatenated = Figure::none("weights are not finite");
     return {};
   }
-  if (rows_.held()) {
-    std::vector<HeadRows> queries, keys;
-    for (int head = 0; head < layer_.query_heads; ++head) {
-      ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::query, head, 0));
-      queries.push_back(rows);
+  if (streaming != nullptr) {
+    // The first pass was made while the heads were scanned.
+    streaming->finish_pass();
+    while (streaming->passes() < kConcatenatedPasses) {
+      ULLAGE_TRY(each_group([&](const Group& group, int worker) -> Status {
+        ULLAGE_ASSIGN(const HeadRows key, rows_.rows(Part::key, group.kv_head, worker));
+        for (int head = group.first; head < group.last; ++head) {
+          ULLAGE_ASSIGN(const HeadRows query, rows_.rows(Part::query, head, worker));
+          streaming->add(head, {&query, 1}, key);
+        }
+        return {};
+      }));
+      streaming->finish_pass();
     }
-    for (int head = 0; head < layer_.kv_heads; ++head) {
-      ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, 0));
-      keys.push_back(rows);
-    }
-    ULLAGE_ASSIGN(const spectrum::ConcatenatedSigma sigma,
-                  spectrum::concatenated_sigma(queries, keys, kConcatenatedPasses, threads_));
-    result.sigma_concatenated = sigma.value;
-    result.sigma_concatenated_iterations = sigma.iterations;
+    result.sigma_concatenated = streaming->estimate();
+    result.sigma_concatenated_iterations = kConcatenatedPasses / 2;
     return {};
   }
-  // Larger than what is held: the rows are read again for each pass, each query head a group of its own.
-  spectrum::StreamingSigma streaming(layer_.query.width, layer_.key.width, layer_.query_heads);
-  while (streaming.passes() < kConcatenatedPasses) {
-    ULLAGE_TRY(each(layer_.query_heads, [&](int head, int worker) -> Status {
-      const int kv_head = result.heads[static_cast<std::size_t>(head)].kv_head;
-      ULLAGE_ASSIGN(const HeadRows query, rows_.rows(Part::query, head, worker));
-      ULLAGE_ASSIGN(const HeadRows key, rows_.rows(Part::key, kv_head, worker));
-      streaming.add(head, {&query, 1}, key);
-      return {};
-    }));
-    streaming.finish_pass();
+  std::vector<HeadRows> queries, keys;
+  for (int head = 0; head < layer_.query_heads; ++head) {
+    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::query, head, 0));
+    queries.push_back(rows);
   }
-  result.sigma_concatenated = streaming.estimate();
-  result.sigma_concatenated_iterations = kConcatenatedPasses / 2;
+  for (int head = 0; head < layer_.kv_heads; ++head) {
+    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, 0));
+    keys.push_back(rows);
+  }
+  ULLAGE_ASSIGN(const spectrum::ConcatenatedSigma sigma,
+                spectrum::concatenated_sigma(queries, keys, kConcatenatedPasses, threads_));
+  result.sigma_concatenated = sigma.value;
+  result.sigma_concatenated_iterations = sigma.iterations;
   return {};
 }
 
@@ -245,6 +249,12 @@ Result<LayerOutcome> LayerScan::run() {
   result.stack = layer_.stack;
   report_vectors();
   const int group = layer_.query_heads / layer_.kv_heads;
+  std::optional<spectrum::StreamingSigma> streaming;
+  const bool small = static_cast<std::size_t>(layer_.query_heads) *
+                         static_cast<std::size_t>(layer_.query.rows) <=
+                     spectrum::kExactConcatenatedRows;
+  if (!layer_.latent && !(small && rows_.held()))
+    streaming.emplace(layer_.query.width, layer_.key.width, layer_.query_heads);
   for (std::size_t use = 0; use < layer_.inputs.size(); ++use) {
     std::vector<HeadResult> heads(static_cast<std::size_t>(layer_.query_heads));
     for (int head = 0; head < layer_.query_heads; ++head) {
@@ -254,7 +264,9 @@ Result<LayerOutcome> LayerScan::run() {
     const LayerInput& input = layer_.inputs[use];
     const std::size_t reported = not_finite_.size();
     ULLAGE_TRY(scan_values(input));
-    ULLAGE_TRY(layer_.latent ? scan_latent(input, heads) : scan_attention(input, heads));
+    ULLAGE_TRY(layer_.latent
+                   ? scan_latent(input, heads)
+                   : scan_attention(input, heads, use == 0 && streaming ? &*streaming : nullptr));
     for (HeadResult& head : heads) {
       const ValueFigures& value = values_[static_cast<std::size_t>(head.kv_head)];
       head.amax_value = value.finite ? value.amax : Figure::none("weights are not finite");
@@ -271,7 +283,7 @@ Result<LayerOutcome> LayerScan::run() {
   }
   for (HeadResult& head : result.heads)
     if (head.finite) fill_headroom(context_, head);
-  ULLAGE_TRY(concatenate(result));
+  ULLAGE_TRY(concatenate(streaming ? &*streaming : nullptr, result));
   outcome.not_finite = std::move(not_finite_);
   return outcome;
 }
@@ -281,7 +293,7 @@ Result<LayerOutcome> LayerScan::run() {
 Result<LayerOutcome> scan_layer(const checkpoint::Container& container, const LayerContext& context,
                                 int threads, RowBuffers& buffers) {
   ULLAGE_ASSIGN(LayerRows rows, LayerRows::open(container, *context.layer, threads, buffers));
-  return LayerScan(context, std::move(rows), threads, buffers.packed).run();
+  return LayerScan(context, std::move(rows), threads).run();
 }
 
 }  // namespace ullage::scan

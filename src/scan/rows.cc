@@ -6,6 +6,7 @@
 
 #include "ullage/base/checked.h"
 #include "ullage/base/parallel.h"
+#include "ullage/spectrum/power_iteration.h"
 
 namespace ullage::scan {
 namespace {
@@ -122,6 +123,22 @@ Status LayerRows::hold(PartState& state, int threads) {
   return {};
 }
 
+// The exact layer figure wants all heads at once, and one head of a transposed matrix is spread over all of its bytes.
+bool LayerRows::worth_holding(const checkpoint::AttentionLayer& layer) const {
+  std::uint64_t total = 0;
+  bool transposed = false;
+  for (const Part part : {Part::query, Part::key}) {
+    const PartState& state = part_of(part);
+    total += state.head_bytes * static_cast<std::uint64_t>(state.heads);
+    for (const Piece& piece : state.stacked)
+      transposed = transposed || piece.projection->storage.layout == checkpoint::Layout::in_out;
+  }
+  const bool exact = static_cast<std::size_t>(layer.query_heads) *
+                         static_cast<std::size_t>(part_of(Part::query).rows) <=
+                     spectrum::kExactConcatenatedRows;
+  return (exact || transposed) && total <= kHeldBytes;
+}
+
 Result<LayerRows> LayerRows::open(const checkpoint::Container& container,
                                   const checkpoint::AttentionLayer& layer, int threads,
                                   RowBuffers& buffers) {
@@ -141,12 +158,7 @@ Result<LayerRows> LayerRows::open(const checkpoint::Container& container,
   }
   ULLAGE_TRY(rows.add(container, Part::key, {&layer.key}));
   ULLAGE_TRY(rows.add(container, Part::value, {&layer.value}));
-  std::uint64_t total = 0;
-  for (const Part part : {Part::query, Part::key}) {
-    const PartState& state = rows.part_of(part);
-    total += state.head_bytes * static_cast<std::uint64_t>(state.heads);
-  }
-  if (total <= kHeldBytes)
+  if (rows.worth_holding(layer))
     for (const Part part : {Part::query, Part::key}) ULLAGE_TRY(hold(rows.part_of(part), threads));
   return rows;
 }

@@ -1,5 +1,5 @@
-// The rows of one layer's heads, read from the checkpoint: held in memory for a layer of ordinary
-// size, read again each time for a larger one, so that memory stays bounded.
+// The rows of one layer's heads, read from the checkpoint one head at a time, so that they are used while they are in
+// cache and memory stays bounded; all of a layer only where it is small or stored transposed.
 #pragma once
 
 #include <array>
@@ -42,12 +42,11 @@ class RowBuffer {
 struct RowBuffers {
   std::array<RowBuffer, kParts> held;
   std::array<std::vector<RowBuffer>, kParts> scratch;  // one a worker
-  std::vector<spectrum::PackedRows> packed;            // one a key head, where they are kept
 };
 
 class LayerRows {
  public:
-  // Q and K of a layer are held while they take at most this many bytes.
+  // Q and K of a layer are held where that helps, while they take at most this many bytes.
   static constexpr std::size_t kHeldBytes = std::size_t{144} << 20;
 
   static Result<LayerRows> open(const checkpoint::Container& container,
@@ -84,6 +83,7 @@ class LayerRows {
 
   Status add(const checkpoint::Container& container, Part part,
              std::initializer_list<const checkpoint::Projection*> stacked);
+  [[nodiscard]] bool worth_holding(const checkpoint::AttentionLayer& layer) const;
   static Status hold(PartState& state, int threads);
   static Status read_head(const PartState& state, int head, std::byte* out);
   [[nodiscard]] PartState& part_of(Part part) { return parts_[static_cast<std::size_t>(part)]; }

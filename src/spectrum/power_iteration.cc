@@ -14,7 +14,6 @@ namespace ullage::spectrum {
 
 namespace {
 
-constexpr int kExactRows = 1024;
 // Column ranges that threads share a transposed product by: wide enough to keep rows in long runs.
 constexpr std::size_t kColumnGrain = 256;
 
@@ -280,7 +279,7 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
                                              int threads) {
   ULLAGE_TRY(check(queries, keys));
   const std::size_t group = queries.size() / keys.size();
-  if (queries.size() * size(queries[0].rows) <= size(kExactRows)) {
+  if (queries.size() * size(queries[0].rows) <= kExactConcatenatedRows) {
     const Layer layer(queries, keys, threads);
     std::vector<float> v;
     std::vector<float> u;

@@ -39,7 +39,8 @@ struct ConcatenatedSigma {
 };
 
 // Exact (to about 1e-6) where the query heads have at most 1024 rows together, by Lanczos' recurrence run to its end; else
-// `passes` passes of StreamingSigma, from below.
+// exact for at most this many rows of all query heads; else `passes` passes of StreamingSigma, from below.
+inline constexpr std::size_t kExactConcatenatedRows = 1024;
 Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
                                              std::span<const HeadRows> keys, int passes,
                                              int threads = 1);
