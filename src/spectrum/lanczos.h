@@ -1,6 +1,7 @@
 // Lanczos' recurrence for the largest eigenvalue of a symmetric operator: estimates only, nothing is proved here.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -34,47 +35,108 @@ T lane_dot(const T* x, const T* y, std::size_t n) {
   return lanes[0];
 }
 
-// apply(x, y): y = S x on arrays of `size`. Stops when the top Ritz value has moved by less than `tolerance` of
-// itself over four steps. No reorthogonalisation: lost orthogonality repeats eigenvalues that have converged and
-// leaves the largest where it is (Paige 1980). At most a few times `size` steps.
+// The top Ritz value of a growing tridiagonal matrix, and when to stop: once it has moved by less than `tolerance` of
+// itself over four steps, or the recurrence has found an invariant subspace.
+class TopRitzValue {
+ public:
+  // `epsilon` of the arithmetic that the recurrence runs in.
+  TopRitzValue(double tolerance, double epsilon) : tolerance_(tolerance), epsilon_(epsilon) {}
+
+  // Takes a step's diagonal entry and what is left of its vector; true when that was the last one.
+  bool add(double alpha, double beta) {
+    constexpr std::size_t kBetweenChecks = 4;
+    diagonal_.push_back(alpha);
+    scale_ = std::max(scale_, std::abs(alpha) + beta);
+    const bool ended = !(beta > 8.0 * epsilon_ * scale_);
+    if (ended || diagonal_.size() % kBetweenChecks == 0) {
+      const double value = largest_of_tridiagonal(diagonal_, off_);
+      const bool settled = !(value - value_ > tolerance_ * std::abs(value));
+      value_ = value;
+      if (ended || settled) return true;
+    }
+    off_.push_back(beta);
+    return false;
+  }
+  [[nodiscard]] double value() const { return value_; }
+
+ private:
+  double tolerance_;
+  double epsilon_;
+  double scale_ = 0.0;
+  double value_ = -std::numeric_limits<double>::infinity();
+  std::vector<double> diagonal_;
+  std::vector<double> off_;
+};
+
+// A recurrence runs at most this many steps.
+inline constexpr int most_lanczos_steps(int size) { return 4 * size + 8; }
+
+// apply(x, y): y = S x on arrays of `padded`, of which `size` count and the rest are zeros. No reorthogonalisation: lost
+// orthogonality repeats eigenvalues that have converged and leaves the largest where it is (Paige 1980).
 template <class T, class Apply>
-double lanczos_largest(int size, double tolerance, Apply apply) {
-  constexpr int kBetweenChecks = 4;
-  const auto n = static_cast<std::size_t>(size);
+double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
+  const auto n = static_cast<std::size_t>(padded);
   std::vector<T> before(n);
   std::vector<T> current(n);
   std::vector<T> next(n);
   {
-    std::vector<double> start(n);
+    std::vector<double> start(static_cast<std::size_t>(size));
     fill_start(start);
-    const double norm = std::sqrt(lane_dot(start.data(), start.data(), n));
-    for (std::size_t i = 0; i < n; ++i) current[i] = static_cast<T>(start[i] / norm);
+    const double norm = std::sqrt(lane_dot(start.data(), start.data(), start.size()));
+    for (std::size_t i = 0; i < start.size(); ++i) current[i] = static_cast<T>(start[i] / norm);
   }
-  std::vector<double> diagonal;
-  std::vector<double> off;
-  double last = -std::numeric_limits<double>::infinity();
-  double scale = 0.0;
-  for (int step = 1; step <= 4 * size + 8; ++step) {
+  TopRitzValue top(tolerance, static_cast<double>(std::numeric_limits<T>::epsilon()));
+  T beta_before = T(0);
+  for (int step = 0; step < most_lanczos_steps(size); ++step) {
     apply(current.data(), next.data());
     const T alpha = lane_dot(current.data(), next.data(), n);
-    const T beta_before = off.empty() ? T(0) : static_cast<T>(off.back());
     for (std::size_t i = 0; i < n; ++i) next[i] -= alpha * current[i] + beta_before * before[i];
     const T beta = std::sqrt(lane_dot(next.data(), next.data(), n));
-    diagonal.push_back(static_cast<double>(alpha));
-    scale = std::max(scale, std::abs(diagonal.back()) + static_cast<double>(beta));
-    const bool ended = !(static_cast<double>(beta) >
-                         8.0 * static_cast<double>(std::numeric_limits<T>::epsilon()) * scale);
-    if (ended || step % kBetweenChecks == 0) {
-      const double value = largest_of_tridiagonal(diagonal, off);
-      if (ended || !(value - last > tolerance * std::abs(value))) return value;
-      last = value;
-    }
-    off.push_back(static_cast<double>(beta));
+    if (top.add(static_cast<double>(alpha), static_cast<double>(beta))) break;
     const T inverse = T(1) / beta;
     for (std::size_t i = 0; i < n; ++i) before[i] = next[i] * inverse;
     std::swap(before, current);
+    beta_before = beta;
   }
-  return last;
+  return top.value();
+}
+
+// Largest eigenvalue of B A for two positive semidefinite operators, which is |A^(1/2) B^(1/2)|^2: Lanczos' recurrence in
+// the inner product x^T A y, where B A is symmetric, so that neither is factored.
+template <class ApplyA, class ApplyB>
+double lanczos_product(int size, int padded, double tolerance, ApplyA apply_a, ApplyB apply_b) {
+  const auto n = static_cast<std::size_t>(padded);
+  std::vector<double> before(n);
+  std::vector<double> current(n);
+  std::vector<double> image(n);  // A current
+  std::vector<double> next(n);
+  std::vector<double> next_image(n);
+  fill_start(std::span(current).first(static_cast<std::size_t>(size)));
+  apply_a(current.data(), image.data());
+  const double length = std::sqrt(std::max(lane_dot(current.data(), image.data(), n), 0.0));
+  if (!(length > 0.0)) return 0.0;
+  for (std::size_t i = 0; i < n; ++i) {
+    current[i] /= length;
+    image[i] /= length;
+  }
+  TopRitzValue top(tolerance, std::numeric_limits<double>::epsilon());
+  double beta_before = 0.0;
+  for (int step = 0; step < most_lanczos_steps(size); ++step) {
+    apply_b(image.data(), next.data());
+    const double alpha = lane_dot(image.data(), next.data(), n);
+    for (std::size_t i = 0; i < n; ++i) next[i] -= alpha * current[i] + beta_before * before[i];
+    apply_a(next.data(), next_image.data());
+    const double beta = std::sqrt(std::max(lane_dot(next.data(), next_image.data(), n), 0.0));
+    if (top.add(alpha, beta)) break;
+    const double inverse = 1.0 / beta;
+    for (std::size_t i = 0; i < n; ++i) {
+      before[i] = next[i] * inverse;
+      image[i] = next_image[i] * inverse;
+    }
+    std::swap(before, current);
+    beta_before = beta;
+  }
+  return std::max(top.value(), 0.0);
 }
 
 }  // namespace ullage::spectrum

@@ -286,7 +286,7 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
     // FP32 products: a Ritz value that moves by less than this has only rounding left to follow.
     constexpr double kRest = 2e-7;
     const auto width = layer.key_width();
-    const double square = lanczos_largest<float>(width, kRest, [&](const float* x, float* y) {
+    const double square = lanczos_largest<float>(width, width, kRest, [&](const float* x, float* y) {
       v.assign(x, x + width);
       layer.forward(v, u);
       layer.backward(u, v);

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "spectrum/rope.h"
+#include "spectrum/scaled_side.h"
 #include "spectrum/subspace.h"
 #include "ullage/spectrum/certificate.h"
 #include "ullage/spectrum/spectrum.h"
@@ -62,23 +64,36 @@ Mixed mixed(const Rotation& rotation, const Side& side, const Matrix& mix) {
   return out;
 }
 
-double scaled_norm(const Side& side, double t, std::span<const double> d) {
-  return norm_of(scaled_symmetric(augmented_gram(side, t), d));
+// A side with what its products need: made once, used for every D that is tried.
+struct Searched {
+  const Side& side;
+  ScaledSide scaled;
+  explicit Searched(const Side& made) : side(made), scaled(made) {}
+};
+
+// |D [A, a/t]|, an estimate.
+double scaled_norm(Searched& searched, double t, std::span<const double> d) {
+  if (searched.side.gram->rows() <= kSingleFrom)
+    return norm_of(scaled_symmetric(augmented_gram(searched.side, t), d));
+  searched.scaled.set(d, t);
+  return searched.scaled.norm();
 }
 
 // t^2 = r |Da| / |DA|, floored so that neither column nor rows vanish beside the other.
-double column_for(const Side& side, std::span<const double> d) {
+double column_for(Searched& searched, std::span<const double> d) {
+  const Side& side = searched.side;
   if (!has_bias(side)) return 0.0;
   double square = 0.0;
   for (std::size_t i = 0; i < d.size(); ++i) square += side.bias[i] * d[i] * (side.bias[i] * d[i]);
   const double bias = std::sqrt(square);
-  const double norm = std::max(scaled_norm(side, 0.0, d), kFloor * bias / side.radius);
+  const double norm = std::max(scaled_norm(searched, 0.0, d), kFloor * bias / side.radius);
   return std::sqrt(side.radius * std::max(bias, kFloor * side.radius * norm) / norm);
 }
 
-double value_at(const Side& q, const Side& k, const Scaling& scaling) {
-  return column_factor(q, scaling.t_q) * scaled_norm(q, scaling.t_q, scaling.d) *
-         (column_factor(k, scaling.t_k) * scaled_norm(k, scaling.t_k, inverses(scaling.d)));
+double value_at(Searched& q, Searched& k, const Scaling& scaling) {
+  return column_factor(q.side, scaling.t_q) * scaled_norm(q, scaling.t_q, scaling.d) *
+         (column_factor(k.side, scaling.t_k) *
+          scaled_norm(k, scaling.t_k, inverses(scaling.d)));
 }
 
 std::vector<double> group_norms(const Matrix& g, const std::vector<int>& group, int groups) {
@@ -90,11 +105,11 @@ std::vector<double> group_norms(const Matrix& g, const std::vector<int>& group, 
   return out;
 }
 
-Scaling balanced(const Rotation& rotation, const Side& q, const Side& k) {
+Scaling balanced(const Rotation& rotation, Searched& q, Searched& k) {
   const std::vector<int> group = groups_of(rotation);
   const int groups = group_count(rotation);
-  const std::vector<double> a = group_norms(*q.gram, group, groups);
-  const std::vector<double> b = group_norms(*k.gram, group, groups);
+  const std::vector<double> a = group_norms(*q.side.gram, group, groups);
+  const std::vector<double> b = group_norms(*k.side.gram, group, groups);
   Scaling best;
   for (const bool ones : {true, false}) {
     Scaling scaling;
@@ -113,7 +128,7 @@ Scaling balanced(const Rotation& rotation, const Side& q, const Side& k) {
 // D (G + a a^T / t^2) D: smooth where the largest eigenvalue is multiple, as it is at the optimum.
 class Softened {
  public:
-  Softened(const Rotation& rotation, const Side& q, const Side& k)
+  Softened(const Rotation& rotation, Searched& q, Searched& k)
       : q_(q),
         k_(k),
         group_(groups_of(rotation)),
@@ -133,8 +148,8 @@ class Softened {
     Scaling scaling;
     for (const int g : group_) scaling.d.push_back(std::exp(x[at(g)]));
     std::size_t next = at(groups_);
-    if (has_bias(q_)) scaling.t_q = std::exp(x[next++]);
-    if (has_bias(k_)) scaling.t_k = std::exp(x[next]);
+    if (has_bias(q_.side)) scaling.t_q = std::exp(x[next++]);
+    if (has_bias(k_.side)) scaling.t_k = std::exp(x[next]);
     return scaling;
   }
 
@@ -156,10 +171,19 @@ class Softened {
   }
 
  private:
-  void add_side(const Side& side, double t, const std::vector<double>& d, double sign, double p,
+  void add_side(Searched& searched, double t, const std::vector<double>& d, double sign, double p,
                 TopSubspace& top, std::size_t t_index, Value& out) const {
-    top.update(scaled_symmetric(augmented_gram(side, t), d));
-    const std::vector<double>& values = top.values();
+    const Side& side = searched.side;
+    double scale = 1.0;
+    if (top.exact()) {
+      top.update(scaled_symmetric(augmented_gram(side, t), d));
+    } else {
+      searched.scaled.set(d, t);
+      scale = searched.scaled.scale();
+      top.update([&](const float* x, float* y) { searched.scaled.multiply_block(x, y); });
+    }
+    std::vector<double> values = top.values();
+    for (double& value : values) value *= scale;
     const double largest = std::max(values.front(), 1e-300);
     std::vector<double> weights;
     for (const double value : values)
@@ -186,8 +210,8 @@ class Softened {
     }
   }
 
-  const Side& q_;
-  const Side& k_;
+  Searched& q_;
+  Searched& k_;
   std::vector<int> group_;
   int groups_;
   TopSubspace top_q_;
@@ -342,7 +366,8 @@ double fixed_trace(const Rotation& rotation, const Matrix& g) {
 }  // namespace
 
 Scaling balanced_scaling(const Rotation& rotation, const Side& q, const Side& k) {
-  return balanced(rotation, q, k);
+  Searched searched_q(q), searched_k(k);
+  return balanced(rotation, searched_q, searched_k);
 }
 
 Scaling optimal_scaling(const Rotation& rotation, const Side& q, const Side& k,
@@ -351,29 +376,31 @@ Scaling optimal_scaling(const Rotation& rotation, const Side& q, const Side& k,
   const int evaluations = options.evaluations > 0       ? options.evaluations
                           : rotation.head_dim <= kSmall ? 40
                                                         : 8;
-  Scaling best = balanced(rotation, q, k);
-  Mixed mixed_q = mixed(rotation, q, {});
-  Mixed mixed_k = mixed(rotation, k, {});
+  std::optional<Searched> searched_q(std::in_place, q), searched_k(std::in_place, k);
+  Scaling best = balanced(rotation, *searched_q, *searched_k);
+  Mixed mixed_q, mixed_k;
+  Side side_q, side_k;  // the mixed ones, where those are better
   Matrix x;
   Matrix y;
   if (options.mix_fixed && fixed_mix(rotation, q, k, x, y)) {
-    Mixed other_q = mixed(rotation, q, x);
-    Mixed other_k = mixed(rotation, k, y);
-    Scaling other = balanced(rotation, other_q.side(), other_k.side());
+    mixed_q = mixed(rotation, q, x);
+    mixed_k = mixed(rotation, k, y);
+    side_q = mixed_q.side();
+    side_k = mixed_k.side();
+    Searched other_q(side_q), other_k(side_k);
+    Scaling other = balanced(rotation, other_q, other_k);
     if (other.value < best.value) {
       best = std::move(other);
       best.x = std::move(x);
       best.y = std::move(y);
-      mixed_q = std::move(other_q);
-      mixed_k = std::move(other_k);
+      searched_q.emplace(side_q);
+      searched_k.emplace(side_k);
     }
   }
   if (!(best.value > 0.0) || !std::isfinite(best.value)) return best;
-  const Side side_q = mixed_q.side();
-  const Side side_k = mixed_k.side();
-  Softened objective(rotation, side_q, side_k);
+  Softened objective(rotation, *searched_q, *searched_k);
   Scaling found = objective.scaling_of(search(objective, objective.point_of(best), evaluations));
-  found.value = value_at(side_q, side_k, found);
+  found.value = value_at(*searched_q, *searched_k, found);
   if (!(found.value < best.value)) return best;
   found.x = std::move(best.x);
   found.y = std::move(best.y);

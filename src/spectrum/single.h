@@ -18,12 +18,11 @@ class SingleSymmetric {
 
   [[nodiscard]] int size() const { return size_; }
   [[nodiscard]] int half_exponent() const { return half_exponent_; }
-  // y = m x, and rows of y = rows of x times m, `count` of them.
+  // Vectors have this many entries, zeros beyond size().
+  [[nodiscard]] int padded() const;
+  // y = m x, and the same for eight vectors, padded() apart.
   void multiply(const float* x, float* y) const;
-  void multiply_rows(const float* x, int count, float* y) const;
-
-  // Largest eigenvalue of D m D (D = 1 where d is empty), of the matrix as given.
-  [[nodiscard]] double largest(std::span<const double> d = {}) const;
+  void multiply_block(const float* x, float* y) const;
 
  private:
   template <class Row>
@@ -33,6 +32,12 @@ class SingleSymmetric {
   int half_exponent_ = 0;
   std::vector<float, PooledAllocator<float>> values_;
 };
+
+// Up to this size FP64 costs no more.
+inline constexpr int kSingleFrom = 48;
+
+// FP32 Ritz values move by this much, relative to themselves, from rounding alone.
+inline constexpr double kSingleTolerance = 3e-8;
 
 // Largest eigenvalue of a Gram or what is made of one: an estimate to about 1e-6 of itself, of small ones better.
 double largest_estimate(const Matrix& m);

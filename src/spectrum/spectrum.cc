@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "spectrum/lanczos.h"
 #include "spectrum/product_form.h"
 #include "spectrum/single.h"
+#include "spectrum/symmetric_kernels.h"
 #include "ullage/spectrum/tridiagonal.h"
 
 namespace ullage::spectrum {
@@ -76,8 +78,18 @@ std::vector<double> singular_values_of_product(const Matrix& g_a, const Matrix& 
 }
 
 double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
-  const Form form = form_of(g_a, g_b);
-  return std::ldexp(root(largest_estimate(form.x)), form.exponent);
+  assert(g_a.rows() == g_b.rows());
+  constexpr double kTolerance = 1e-8;  // of the square
+  const Unit a = in_units(g_a);
+  const Unit b = in_units(g_b);
+  const auto product_with = [](const Square& g) {
+    return [&g](const double* x, double* y) {
+      symmetric_kernels<double>().multiply(g.row(0), g.stride(), g.size(), x, y);
+    };
+  };
+  const double square = lanczos_product(a.g.size(), a.g.extent(), kTolerance, product_with(a.g),
+                                        product_with(b.g));
+  return std::ldexp(std::sqrt(square), a.exponent + b.exponent);
 }
 
 double norm_of(const Matrix& g) { return root(largest_estimate(g)); }

@@ -1,0 +1,139 @@
+#include "spectrum/symmetric_kernels.h"
+
+#include "ullage/base/cpu.h"
+
+namespace ullage::spectrum {
+
+namespace {
+
+// One body for all CPU paths: vectors of kBytes that the compiler maps to the instructions of the function which it is
+// inlined into.
+#define ULLAGE_BODY static inline __attribute__((always_inline))
+
+template <class T, int kBytes>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
+  static constexpr int kLanes = kBytes / static_cast<int>(sizeof(T));
+};
+
+// kVectors vectors of columns; kParities sums for each, so that additions need not wait for each other.
+template <class T, int kBytes, int kVectors, int kParities>
+ULLAGE_BODY void columns(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) {
+  using V = typename VectorOf<T, kBytes>::type;
+  constexpr int kLanes = VectorOf<T, kBytes>::kLanes;
+  V sums[kParities][kVectors] = {};
+  int i = 0;
+  for (; i + kParities <= size; i += kParities) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kParities; ++p) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        sums[p][v] += *reinterpret_cast<const V*>(m + (i + p) * stride + v * kLanes) * x[i + p];
+      }
+    }
+  }
+  for (; i < size; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      sums[0][v] += *reinterpret_cast<const V*>(m + i * stride + v * kLanes) * x[i];
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+#pragma GCC unroll 8
+    for (int p = 1; p < kParities; ++p) sums[0][v] += sums[p][v];
+    *reinterpret_cast<V*>(y + v * kLanes) = sums[0][v];
+  }
+}
+
+template <class T, int kBytes>
+ULLAGE_BODY void multiply(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) {
+  constexpr int kLanes = VectorOf<T, kBytes>::kLanes;
+  const int width = padded_lanes(size);
+  int c = 0;
+  for (; c + 4 * kLanes <= width; c += 4 * kLanes) {
+    columns<T, kBytes, 4, 2>(m + c, stride, size, x, y + c);
+  }
+  for (; c < width; c += kLanes) columns<T, kBytes, 1, 8>(m + c, stride, size, x, y + c);
+}
+
+// All eight vectors of x against kVectors vectors of columns.
+template <class T, int kBytes, int kVectors>
+ULLAGE_BODY void block_columns(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) {
+  using V = typename VectorOf<T, kBytes>::type;
+  constexpr int kLanes = VectorOf<T, kBytes>::kLanes;
+  const int width = padded_lanes(size);
+  V sums[kSymmetricBlock][kVectors] = {};
+  for (int i = 0; i < size; ++i) {
+    V row[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      row[v] = *reinterpret_cast<const V*>(m + i * stride + v * kLanes);
+    }
+#pragma GCC unroll 8
+    for (int b = 0; b < kSymmetricBlock; ++b) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[b][v] += row[v] * x[b * width + i];
+    }
+  }
+#pragma GCC unroll 8
+  for (int b = 0; b < kSymmetricBlock; ++b) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      *reinterpret_cast<V*>(y + b * width + v * kLanes) = sums[b][v];
+    }
+  }
+}
+
+// kVectors x 8 sums, as many as the path has registers for.
+template <class T, int kBytes, int kVectors>
+ULLAGE_BODY void multiply_block(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) {
+  constexpr int kLanes = VectorOf<T, kBytes>::kLanes;
+  const int width = padded_lanes(size);
+  int c = 0;
+  for (; c + kVectors * kLanes <= width; c += kVectors * kLanes) {
+    block_columns<T, kBytes, kVectors>(m + c, stride, size, x, y + c);
+  }
+  for (; c < width; c += kLanes) block_columns<T, kBytes, 1>(m + c, stride, size, x, y + c);
+}
+
+#define ULLAGE_SYMMETRIC_PATH(name, attribute, bytes, vectors)                                  \
+  template <class T>                                                                            \
+  attribute void name##_multiply(const T* m, std::ptrdiff_t stride, int size, const T* x,       \
+                                 T* y) {                                                        \
+    multiply<T, bytes>(m, stride, size, x, y);                                                  \
+  }                                                                                             \
+  template <class T>                                                                            \
+  attribute void name##_block(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) {  \
+    multiply_block<T, bytes, vectors>(m, stride, size, x, y);                                   \
+  }                                                                                             \
+  template <class T>                                                                            \
+  constexpr SymmetricKernels<T> k_##name = {name##_multiply<T>, name##_block<T>};
+
+ULLAGE_SYMMETRIC_PATH(portable, , 16, 1)
+ULLAGE_SYMMETRIC_PATH(avx2, __attribute__((target("avx2,fma"))), 32, 1)
+ULLAGE_SYMMETRIC_PATH(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,fma"))), 64, 2)
+
+#undef ULLAGE_SYMMETRIC_PATH
+#undef ULLAGE_BODY
+
+}  // namespace
+
+template <class T>
+const SymmetricKernels<T>& symmetric_kernels() {
+  switch (cpu_path()) {
+    case CpuPath::portable:
+      return k_portable<T>;
+    case CpuPath::avx2:
+      return k_avx2<T>;
+    case CpuPath::avx512:
+    case CpuPath::avx512_bf16:
+      return k_avx512<T>;
+  }
+  return k_portable<T>;
+}
+
+template const SymmetricKernels<float>& symmetric_kernels<float>();
+template const SymmetricKernels<double>& symmetric_kernels<double>();
+
+}  // namespace ullage::spectrum
