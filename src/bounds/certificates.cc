@@ -129,8 +129,11 @@ double rotated(const Head& head, const spectrum::Scaling* scaling) {
   spectrum::Scaling used =
       scaling != nullptr ? *scaling : spectrum::optimal_scaling(*head.rotation, q, k);
   // A scaling found without the biases has no radii for them.
-  used.t_q = radius_for(q, used.t_q, used.d, false);
-  used.t_k = radius_for(k, used.t_k, used.d, true);
+  const double t_q = used.t_q, t_k = used.t_k;
+  used.t_q = radius_for(q, t_q, used.d, false);
+  used.t_k = radius_for(k, t_k, used.d, true);
+  if (used.t_q != t_q) used.norm_q = 0.0;
+  if (used.t_k != t_k) used.norm_k = 0.0;
   return round_up(head.scale * spectrum::certified_scaled(*head.rotation, q, k, used));
 }
 

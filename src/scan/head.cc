@@ -105,8 +105,8 @@ struct RopeWork {
   Figure context_bound;  // --exact-context: certified over the offsets of the context alone
 };
 
-RopeWork fill_rope(const LayerContext& context, const bounds::Side& query, const bounds::Side& key,
-                   HeadResult& out) {
+RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds::Side& query,
+                   const bounds::Side& key, HeadResult& out) {
   RopeWork work;
   if (!context.rotates) return work;
   RopeResult& rope = out.rope.emplace();
@@ -117,10 +117,17 @@ RopeWork fill_rope(const LayerContext& context, const bounds::Side& query, const
   work.searched = true;
   const Matrix query_gram = bounds::inflated(query), key_gram = bounds::inflated(key);
   const bool bounded = std::isfinite(query.squared_norm) && std::isfinite(key.squared_norm);
-  const spectrum::Side q{&query_gram, query.bias, bounded ? std::sqrt(query.squared_norm) : 1};
-  const spectrum::Side k{&key_gram, key.bias, bounded ? std::sqrt(key.squared_norm) : 1};
+  // RoPE's factor, where there is one, is in the Grams here and not in the norms.
+  const bool plain = context.rope_factor.empty();
+  const double norm_q = plain ? sides.query->norm.estimate : 0;
+  const double norm_k = plain ? sides.key->norm.estimate : 0;
+  const spectrum::Side q{&query_gram, query.bias, bounded ? std::sqrt(query.squared_norm) : 1,
+                         norm_q};
+  const spectrum::Side k{&key_gram, key.bias, bounded ? std::sqrt(key.squared_norm) : 1, norm_k};
   work.scaling = spectrum::optimal_scaling(context.rotation, q, k);
   spectrum::Scaling unbiased = work.scaling;
+  if (unbiased.t_q > 0) unbiased.norm_q = 0;
+  if (unbiased.t_k > 0) unbiased.norm_k = 0;
   unbiased.t_q = unbiased.t_k = 0;
   const spectrum::Side q1{&query_gram, {}, 1}, k1{&key_gram, {}, 1};
   const double product = spectrum::certified_scaled(context.rotation, q1, k1, unbiased);
@@ -370,7 +377,7 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
   const bounds::Side query_side = bounds_side(*sides.query, context.rope_factor);
   const bounds::Side key_side = bounds_side(*sides.key, context.rope_factor);
   const bounds::Head view = make_head(context, query_side, key_side);
-  const RopeWork rope = fill_rope(context, query_side, key_side, out);
+  const RopeWork rope = fill_rope(context, sides, query_side, key_side, out);
 
   std::optional<QkNormSides> norm;
   if (layer.qk_norm) norm = qk_norm_sides(context, head, pair.kv_head);

@@ -98,12 +98,14 @@ Bounded special(Kind kind) {
 
 }  // namespace
 
-Bounded bounded_norm(const Matrix& g_a) {
+Bounded bounded_norm(const Matrix& g_a, double known_estimate) {
   if (g_a.rows() == 0) return {};
   Scaled a;
   if (const Kind kind = scale(g_a, a); kind != Kind::ordinary) return special(kind);
   const double n = a.g.size();
-  const double estimate = largest_estimate(a.g);
+  const double known = std::ldexp(known_estimate, -a.half_exponent);
+  const double estimate =
+      known > 0.0 && std::isfinite(known) ? known * known : largest_estimate(a.g);
   const double input = kInput * a.trace;
   const double tau = proved_above(a.g, estimate, input, a.trace);
   const double square = tau + input + 2.0 * (n + 1.0) * n * kUnit * tau;

@@ -115,8 +115,8 @@ class FastPass {
           kernels.product_f32(panel, stride_, n, panel, stride_, n, count, Part::upper,
                               buffers_.sums.data());
         if (packs_) {
-          narrow(n, count, panel, buffers_.b.pairs.data());
-          part = buffers_.b.pairs.data();
+          part = narrowed(column + begin);
+          narrow(n, count, panel, part);
         }
       }
       if (packs_) cross_block(column + begin, count, part);
@@ -140,18 +140,24 @@ class FastPass {
                           buffers_.sums.data());
     if (!packs_) return;
     if (paired_) {
-      narrow(n, columns, panel, buffers_.b.pairs.data());
-      cross_block(column, columns, buffers_.b.pairs.data());
+      std::uint32_t* pairs = narrowed(column);
+      narrow(n, columns, panel, pairs);
+      cross_block(column, columns, pairs);
     } else {
       cross_block(column, columns, reinterpret_cast<const std::uint32_t*>(panel));
     }
+  }
+
+  // Where the narrowed panel goes: to stay, or to scratch.
+  std::uint32_t* narrowed(int column) {
+    return pass_.keep != nullptr ? pass_.keep->panel(column) : buffers_.b.pairs.data();
   }
 
   // `words`: a panel of the folded rows as BF16 pairs, or as FP32 bits.
   void cross_block(int column, int columns, const std::uint32_t* words) {
     const GramKernels& kernels = current_kernels();
     const int lines = paired_ ? (columns + 1) / 2 : columns;
-    if (pass_.keep != nullptr)
+    if (pass_.keep != nullptr && words != pass_.keep->panel(column))
       std::copy_n(words, size(lines) * size(stride_), pass_.keep->panel(column));
     if (pass_.product == nullptr) return;
     const PackedRows& other = *pass_.other;

@@ -43,16 +43,16 @@ class TopRitzValue {
   TopRitzValue(double tolerance, double epsilon) : tolerance_(tolerance), epsilon_(epsilon) {}
 
   // Takes a step's diagonal entry and what is left of its vector; true when that was the last one.
-  bool add(double alpha, double beta) {
+  bool add(double alpha, double beta, bool last = false) {
     constexpr std::size_t kBetweenChecks = 4;
     diagonal_.push_back(alpha);
     scale_ = std::max(scale_, std::abs(alpha) + beta);
     const bool ended = !(beta > 8.0 * epsilon_ * scale_);
-    if (ended || diagonal_.size() % kBetweenChecks == 0) {
+    if (ended || last || diagonal_.size() % kBetweenChecks == 0) {
       const double value = largest_of_tridiagonal(diagonal_, off_);
       const bool settled = !(value - value_ > tolerance_ * std::abs(value));
       value_ = value;
-      if (ended || settled) return true;
+      if (ended || last || settled) return true;
     }
     off_.push_back(beta);
     return false;
@@ -87,12 +87,13 @@ double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
   }
   TopRitzValue top(tolerance, static_cast<double>(std::numeric_limits<T>::epsilon()));
   T beta_before = T(0);
-  for (int step = 0; step < most_lanczos_steps(size); ++step) {
+  const int steps = most_lanczos_steps(size);
+  for (int step = 1; step <= steps; ++step) {
     apply(current.data(), next.data());
     const T alpha = lane_dot(current.data(), next.data(), n);
     for (std::size_t i = 0; i < n; ++i) next[i] -= alpha * current[i] + beta_before * before[i];
     const T beta = std::sqrt(lane_dot(next.data(), next.data(), n));
-    if (top.add(static_cast<double>(alpha), static_cast<double>(beta))) break;
+    if (top.add(static_cast<double>(alpha), static_cast<double>(beta), step == steps)) break;
     const T inverse = T(1) / beta;
     for (std::size_t i = 0; i < n; ++i) before[i] = next[i] * inverse;
     std::swap(before, current);
@@ -102,33 +103,39 @@ double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
 }
 
 // Largest eigenvalue of B A for two positive semidefinite operators, which is |A^(1/2) B^(1/2)|^2: Lanczos' recurrence in
-// the inner product x^T A y, where B A is symmetric, so that neither is factored.
-template <class ApplyA, class ApplyB>
-double lanczos_product(int size, int padded, double tolerance, ApplyA apply_a, ApplyB apply_b) {
+// the inner product x^T A y, where B A is symmetric, so that neither is factored. At most `steps` steps.
+template <class T, class ApplyA, class ApplyB>
+double lanczos_product(int size, int padded, double tolerance, int steps, ApplyA apply_a,
+                       ApplyB apply_b) {
   const auto n = static_cast<std::size_t>(padded);
-  std::vector<double> before(n);
-  std::vector<double> current(n);
-  std::vector<double> image(n);  // A current
-  std::vector<double> next(n);
-  std::vector<double> next_image(n);
-  fill_start(std::span(current).first(static_cast<std::size_t>(size)));
+  std::vector<T> before(n);
+  std::vector<T> current(n);
+  std::vector<T> image(n);  // A current
+  std::vector<T> next(n);
+  std::vector<T> next_image(n);
+  {
+    std::vector<double> start(static_cast<std::size_t>(size));
+    fill_start(start);
+    std::transform(start.begin(), start.end(), current.begin(),
+                   [](double value) { return static_cast<T>(value); });
+  }
   apply_a(current.data(), image.data());
-  const double length = std::sqrt(std::max(lane_dot(current.data(), image.data(), n), 0.0));
-  if (!(length > 0.0)) return 0.0;
+  const T length = std::sqrt(std::max(lane_dot(current.data(), image.data(), n), T(0)));
+  if (!(length > T(0))) return 0.0;
   for (std::size_t i = 0; i < n; ++i) {
     current[i] /= length;
     image[i] /= length;
   }
-  TopRitzValue top(tolerance, std::numeric_limits<double>::epsilon());
-  double beta_before = 0.0;
-  for (int step = 0; step < most_lanczos_steps(size); ++step) {
+  TopRitzValue top(tolerance, static_cast<double>(std::numeric_limits<T>::epsilon()));
+  T beta_before = T(0);
+  for (int step = 1; step <= steps; ++step) {
     apply_b(image.data(), next.data());
-    const double alpha = lane_dot(image.data(), next.data(), n);
+    const T alpha = lane_dot(image.data(), next.data(), n);
     for (std::size_t i = 0; i < n; ++i) next[i] -= alpha * current[i] + beta_before * before[i];
     apply_a(next.data(), next_image.data());
-    const double beta = std::sqrt(std::max(lane_dot(next.data(), next_image.data(), n), 0.0));
-    if (top.add(alpha, beta)) break;
-    const double inverse = 1.0 / beta;
+    const T beta = std::sqrt(std::max(lane_dot(next.data(), next_image.data(), n), T(0)));
+    if (top.add(static_cast<double>(alpha), static_cast<double>(beta), step == steps)) break;
+    const T inverse = T(1) / beta;
     for (std::size_t i = 0; i < n; ++i) {
       before[i] = next[i] * inverse;
       image[i] = next_image[i] * inverse;

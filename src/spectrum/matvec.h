@@ -13,6 +13,9 @@ inline constexpr int kMatvecBlock = 8;
 // y[r * block + v] = sum over columns of W[r][c] x[v * width + c], block 1 or kMatvecBlock.
 void multiply_rows(const HeadRows& rows, const float* x, int block, float* y);
 
+// multiply_rows with kMatvecBlock vectors whose entries are numbers of BF16, which some CPUs multiply faster.
+void multiply_rows_bf16(const HeadRows& rows, const float* x, float* y);
+
 // out[v * width + c] += sum over rows of W[r][c] y[r * block + v].
 void add_transposed_rows(const HeadRows& rows, const float* y, int block, float* out);
 
@@ -24,6 +27,10 @@ struct MatvecKernels {
   void (*add_transposed[2])(const T* rows, std::ptrdiff_t stride, int count, int width,
                             const float* y, float* out);
 };
+
+// multiply_rows_bf16 on AVX512-BF16.
+void paired_multiply(const std::uint16_t* rows, std::ptrdiff_t stride, int count, int width,
+                     const float* x, float* y);
 
 struct MatvecTable {
   MatvecKernels<std::uint16_t> bf16;

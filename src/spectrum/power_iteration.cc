@@ -1,6 +1,7 @@
 #include "ullage/spectrum/power_iteration.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -251,14 +252,34 @@ void orthonormalise(std::vector<float>& block, int width) {
   }
 }
 
-double largest_singular_value(const std::vector<float>& block, int width) {
+// To the nearest number of BF16: halves to even, no overflow from entries of unit vectors.
+void round_to_bf16(std::vector<float>& block) {
+  for (float& value : block) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    value = std::bit_cast<float>((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000U);
+  }
+}
+
+Matrix gram_of(const std::vector<float>& block, int width) {
   constexpr int kRows = StreamingSigma::kBlock;
   Matrix rows(kRows, width);
   for (int v = 0; v < kRows; ++v) {
     std::copy_n(block.begin() + static_cast<std::ptrdiff_t>(v) * width, width, rows.row(v).begin());
   }
-  return std::sqrt(
-      std::max(symmetric_eigen(multiply_transposed(rows, rows), false).values.back(), 0.0));
+  return multiply_transposed(rows, rows);
+}
+
+// Largest |image c| / |input c|: Rayleigh-Ritz over a block whose rows are orthonormal (or zero) up to BF16's rounding.
+double largest_growth(const Matrix& image, const Matrix& input) {
+  SymmetricEigen basis = symmetric_eigen(input, true);
+  for (int k = 0; k < input.rows(); ++k) {
+    const double square = basis.values[size(k)];
+    const double unit = square > 0.5 ? 1.0 / std::sqrt(square) : 0.0;
+    for (int i = 0; i < input.rows(); ++i) basis.vectors(i, k) *= unit;
+  }
+  const Matrix whitened =
+      transposed_multiply(basis.vectors, multiply(image, basis.vectors));
+  return std::sqrt(std::max(symmetric_eigen(whitened, false).values.back(), 0.0));
 }
 
 }  // namespace
@@ -311,6 +332,7 @@ StreamingSigma::StreamingSigma(int query_width, int key_width, int groups)
       input_(size(kBlock) * size(key_width)),
       sum_(size(kBlock) * size(query_width)) {
   orthonormalise(input_, key_width);
+  round_to_bf16(input_);
 }
 
 void StreamingSigma::add(int group, std::span<const HeadRows> queries, const HeadRows& key) {
@@ -318,14 +340,14 @@ void StreamingSigma::add(int group, std::span<const HeadRows> queries, const Hea
   std::vector<float> part(sum_.size());
   std::vector<float> middle(size(kBlock) * size(key.rows));
   if (forwards) {
-    multiply_rows(key, input_.data(), kBlock, middle.data());
+    multiply_rows_bf16(key, input_.data(), middle.data());
     for (const HeadRows& query : queries) {
       add_transposed_rows(query, middle.data(), kBlock, part.data());
     }
   } else {
     std::vector<float> one(middle.size());
     for (const HeadRows& query : queries) {
-      multiply_rows(query, input_.data(), kBlock, one.data());
+      multiply_rows_bf16(query, input_.data(), one.data());
       for (std::size_t i = 0; i < one.size(); ++i) middle[i] += one[i];
     }
     add_transposed_rows(key, middle.data(), kBlock, part.data());
@@ -351,9 +373,10 @@ void StreamingSigma::finish_pass() {
   assert(next_ == groups_);
   const int width = passes_ % 2 == 0 ? query_width_ : key_width_;
   const int other = passes_ % 2 == 0 ? key_width_ : query_width_;
-  estimate_ = largest_singular_value(sum_, width);
+  estimate_ = largest_growth(gram_of(sum_, width), gram_of(input_, other));
   orthonormalise(sum_, width);
   input_ = std::move(sum_);
+  round_to_bf16(input_);
   sum_.assign(size(kBlock) * size(other), 0.0F);
   early_.clear();
   next_ = 0;

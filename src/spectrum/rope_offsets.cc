@@ -1,15 +1,15 @@
 // The supremum over offsets: seen at samples, and bounded over all that a context has.
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numbers>
 #include <queue>
 #include <utility>
 
 #include "spectrum/lanczos.h"
-#include "spectrum/lapack.h"
 #include "spectrum/rope.h"
+#include "spectrum/single.h"
+#include "spectrum/symmetric_kernels.h"
 #include "ullage/spectrum/certificate.h"
 #include "ullage/spectrum/spectrum.h"
 
@@ -21,116 +21,52 @@ constexpr double kUnit = 0x1p-53;
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-// Turns the rows of x (head_dim x columns, column c by offsets[c]), forwards or backwards.
-class Turns {
+// R_t x of one offset, or R_t^T x.
+class Turn {
  public:
-  Turns(const Rotation& rotation, std::span<const double> offsets)
-      : rotation_(rotation), columns_(offsets.size()) {
+  Turn(const Rotation& rotation, double offset) : rotation_(rotation) {
     for (const double frequency : rotation.frequencies) {
-      for (const double offset : offsets) {
-        cosines_.push_back(std::cos(offset * frequency));
-        sines_.push_back(std::sin(offset * frequency));
-      }
+      cosines_.push_back(std::cos(offset * frequency));
+      sines_.push_back(std::sin(offset * frequency));
     }
   }
-  void apply(Matrix& x, double direction) const {
+  template <class T>
+  void apply(T* x, double direction) const {
     for (std::size_t p = 0; p < rotation_.pairs.size(); ++p) {
-      double* first = x.row(rotation_.pairs[p][0]).data();
-      double* second = x.row(rotation_.pairs[p][1]).data();
-      const double* cosine = cosines_.data() + p * columns_;
-      const double* sine = sines_.data() + p * columns_;
-      for (std::size_t c = 0; c < columns_; ++c) {
-        const double u = first[c];
-        const double v = second[c];
-        first[c] = cosine[c] * u - direction * sine[c] * v;
-        second[c] = direction * sine[c] * u + cosine[c] * v;
-      }
+      T& first = x[rotation_.pairs[p][0]];
+      T& second = x[rotation_.pairs[p][1]];
+      const auto cosine = static_cast<T>(cosines_[p]);
+      const auto sine = static_cast<T>(direction * sines_[p]);
+      const T u = first, v = second;
+      first = cosine * u - sine * v;
+      second = sine * u + cosine * v;
     }
   }
 
  private:
   const Rotation& rotation_;
-  std::size_t columns_;
   std::vector<double> cosines_;
   std::vector<double> sines_;
 };
 
-// Largest eigenvalues of L_B^T R_t^T G_A R_t L_B for a batch of offsets, Lanczos' recurrence run side by side: three
-// products of head_dim x head_dim by the batch a step.
-std::vector<double> batch_largest(const Rotation& rotation, const Matrix& g_a, const Matrix& factor,
-                                  std::span<const double> offsets, int steps) {
-  const int n = g_a.rows();
-  const auto batch = static_cast<int>(offsets.size());
-  const Turns turns(rotation, offsets);
-  constexpr double kConverged = 1e-13;
-  const int limit = steps > 0 ? steps : 4 * n + 8;
-  Matrix before(n, batch);
-  Matrix current(n, batch);
-  {
-    std::vector<double> start(at(n));
-    fill_start(start);
-    const double norm = norm2(start);
-    for (int i = 0; i < n; ++i) {
-      for (double& value : current.row(i)) value = start[at(i)] / norm;
-    }
+// |A^T R_t B|^2 for each offset, G_A and G_B given as y = G x on arrays of `padded`.
+template <class T, class Multiply>
+std::vector<double> squares_at(const Rotation& rotation, int padded, double tolerance, int steps,
+                               std::span<const double> offsets, Multiply multiply_a,
+                               Multiply multiply_b) {
+  std::vector<double> out;
+  std::vector<T> turned(at(padded));
+  for (const double offset : offsets) {
+    const Turn turn(rotation, offset);
+    out.push_back(lanczos_product<T>(
+        rotation.head_dim, padded, tolerance, steps, multiply_a, [&](const T* x, T* y) {
+          std::copy_n(x, padded, turned.data());
+          turn.apply(turned.data(), -1.0);
+          multiply_b(turned.data(), y);
+          turn.apply(y, 1.0);
+        }));
   }
-  std::vector<std::vector<double>> diagonal(at(batch));
-  std::vector<std::vector<double>> off(at(batch));
-  std::vector<double> last(at(batch), -1.0);
-  std::vector<double> largest(at(batch));
-  std::vector<double> above(at(batch));
-  std::vector<bool> ended(at(batch));
-  const auto column_dot = [&](const Matrix& x, const Matrix& y) {
-    std::vector<double> sums(at(batch));
-    for (int i = 0; i < n; ++i) {
-      for (int c = 0; c < batch; ++c) sums[at(c)] += x(i, c) * y(i, c);
-    }
-    return sums;
-  };
-  for (int step = 0; step < limit; ++step) {
-    Matrix next = multiply(factor, current);
-    turns.apply(next, 1.0);
-    next = multiply(g_a, next);
-    turns.apply(next, -1.0);
-    next = transposed_multiply(factor, next);
-    const std::vector<double> alpha = column_dot(current, next);
-    std::vector<double> beta_before(at(batch));
-    for (int c = 0; c < batch; ++c) {
-      if (!off[at(c)].empty()) beta_before[at(c)] = off[at(c)].back();
-    }
-    for (int i = 0; i < n; ++i) {
-      for (int c = 0; c < batch; ++c) {
-        next(i, c) -= alpha[at(c)] * current(i, c) + beta_before[at(c)] * before(i, c);
-      }
-    }
-    std::vector<double> beta = column_dot(next, next);
-    const bool check = step % 4 == 3 || step + 1 == limit;
-    bool all_ended = true;
-    for (int c = 0; c < batch; ++c) {
-      double& b = beta[at(c)];
-      b = std::sqrt(b);
-      if (ended[at(c)]) continue;
-      diagonal[at(c)].push_back(alpha[at(c)]);
-      above[at(c)] = std::max(above[at(c)], std::abs(alpha[at(c)]) + b + beta_before[at(c)]);
-      const bool breakdown = !(b > 1e-15 * above[at(c)]);
-      if (breakdown || check) {
-        const double value = largest_of_tridiagonal(diagonal[at(c)], off[at(c)]);
-        largest[at(c)] = std::max(largest[at(c)], value);
-        ended[at(c)] = breakdown || !(value - last[at(c)] > kConverged * value);
-        last[at(c)] = value;
-      }
-      off[at(c)].push_back(b);
-      all_ended = all_ended && ended[at(c)];
-    }
-    if (all_ended) break;
-    for (int i = 0; i < n; ++i) {
-      for (int c = 0; c < batch; ++c) {
-        before(i, c) = beta[at(c)] > 0.0 && !ended[at(c)] ? next(i, c) / beta[at(c)] : 0.0;
-      }
-    }
-    std::swap(before, current);
-  }
-  return largest;
+  return out;
 }
 
 // Principal part of the turning coordinates, scaled by `weights` (one a pair).
@@ -157,17 +93,31 @@ Matrix turning_part(const Rotation& rotation, const Matrix& g, std::span<const d
 
 Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k,
                           const Scaling& scaling, std::span<const double> offsets, int steps) {
-  constexpr std::size_t kBatch = 16;
-  const Matrix g_a = augmented_gram(q, scaling.t_q);
-  const Matrix factor = semidefinite_factor(augmented_gram(k, scaling.t_k));
+  const Matrix g_a = augmented_gram(q, scaling.t_q), g_b = augmented_gram(k, scaling.t_k);
+  const int most = steps > 0 ? steps : most_lanczos_steps(rotation.head_dim);
+  std::vector<double> squares;
+  double unit = 1.0;
+  if (rotation.head_dim > kSingleFrom) {
+    const SingleSymmetric a(g_a), b(g_b);
+    unit = std::ldexp(1.0, a.half_exponent() + b.half_exponent());
+    using Multiply = std::function<void(const float*, float*)>;
+    squares = squares_at<float, Multiply>(
+        rotation, a.padded(), kSingleTolerance, most, offsets,
+        [&](const float* x, float* y) { a.multiply(x, y); },
+        [&](const float* x, float* y) { b.multiply(x, y); });
+  } else {
+    const Square a(g_a), b(g_b);
+    const auto multiply = symmetric_kernels<double>().multiply;
+    using Multiply = std::function<void(const double*, double*)>;
+    squares = squares_at<double, Multiply>(
+        rotation, a.extent(), 1e-13, most, offsets,
+        [&](const double* x, double* y) { multiply(a.row(0), a.stride(), a.size(), x, y); },
+        [&](const double* x, double* y) { multiply(b.row(0), b.stride(), b.size(), x, y); });
+  }
   Supremum best;
-  for (std::size_t begin = 0; begin < offsets.size(); begin += kBatch) {
-    const auto part = offsets.subspan(begin, std::min(kBatch, offsets.size() - begin));
-    const std::vector<double> values = batch_largest(rotation, g_a, factor, part, steps);
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      const double value = std::sqrt(std::max(values[i], 0.0));
-      if (value > best.value) best = {value, part[i]};
-    }
+  for (std::size_t i = 0; i < offsets.size(); ++i) {
+    const double value = std::sqrt(squares[i]) * unit;
+    if (value > best.value) best = {value, offsets[i]};
   }
   best.value *= column_factor(q, scaling.t_q) * column_factor(k, scaling.t_k);
   return best;

@@ -90,10 +90,17 @@ double column_for(Searched& searched, std::span<const double> d) {
   return std::sqrt(side.radius * std::max(bias, kFloor * side.radius * norm) / norm);
 }
 
-double value_at(Searched& q, Searched& k, const Scaling& scaling) {
-  return column_factor(q.side, scaling.t_q) * scaled_norm(q, scaling.t_q, scaling.d) *
-         (column_factor(k.side, scaling.t_k) *
-          scaled_norm(k, scaling.t_k, inverses(scaling.d)));
+// Fills the norms and the product at a point.
+void evaluate(Searched& q, Searched& k, Scaling& scaling) {
+  const bool plain = std::all_of(scaling.d.begin(), scaling.d.end(), [](double d) { return d == 1; });
+  const auto norm = [&](Searched& searched, double t, std::span<const double> d) {
+    return plain && t == 0.0 && searched.side.norm > 0.0 ? searched.side.norm
+                                                         : scaled_norm(searched, t, d);
+  };
+  scaling.norm_q = norm(q, scaling.t_q, scaling.d);
+  scaling.norm_k = norm(k, scaling.t_k, inverses(scaling.d));
+  scaling.value = column_factor(q.side, scaling.t_q) * scaling.norm_q *
+                  (column_factor(k.side, scaling.t_k) * scaling.norm_k);
 }
 
 std::vector<double> group_norms(const Matrix& g, const std::vector<int>& group, int groups) {
@@ -116,7 +123,7 @@ Scaling balanced(const Rotation& rotation, Searched& q, Searched& k) {
     for (const int g : group) scaling.d.push_back(ones ? 1.0 : std::sqrt(b[at(g)] / a[at(g)]));
     scaling.t_q = column_for(q, scaling.d);
     scaling.t_k = column_for(k, inverses(scaling.d));
-    scaling.value = value_at(q, k, scaling);
+    evaluate(q, k, scaling);
     if (best.d.empty() || scaling.value < best.value) best = std::move(scaling);
   }
   return best;
@@ -400,7 +407,7 @@ Scaling optimal_scaling(const Rotation& rotation, const Side& q, const Side& k,
   if (!(best.value > 0.0) || !std::isfinite(best.value)) return best;
   Softened objective(rotation, *searched_q, *searched_k);
   Scaling found = objective.scaling_of(search(objective, objective.point_of(best), evaluations));
-  found.value = value_at(*searched_q, *searched_k, found);
+  evaluate(*searched_q, *searched_k, found);
   if (!(found.value < best.value)) return best;
   found.x = std::move(best.x);
   found.y = std::move(best.y);
@@ -413,8 +420,8 @@ double certified_scaled(const Rotation& rotation, const Side& q, const Side& k,
   for (const auto& [i, j] : rotation.pairs) d[at(j)] = d[at(i)];
   const Matrix g_q = mixed_above(rotation, q, scaling.t_q, scaling.x);
   const Matrix g_k = mixed_above(rotation, k, scaling.t_k, scaling.y);
-  double bound = round_up(certified_norm(scaled_symmetric(g_q, d)) *
-                          certified_norm(scaled_symmetric(g_k, inverses(d))));
+  double bound = round_up(certified_norm(scaled_symmetric(g_q, d), scaling.norm_q) *
+                          certified_norm(scaled_symmetric(g_k, inverses(d)), scaling.norm_k));
   if (scaling.x.rows() > 0) {
     // What Y is off X^-T: A_u^T (I - X^T Y) B_u, by its Frobenius norm.
     Matrix gap = transposed_multiply(scaling.x, scaling.y);

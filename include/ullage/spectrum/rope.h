@@ -36,6 +36,7 @@ struct Side {
   const Matrix* gram = nullptr;  // A A^T; above it (`inflated`) for certificates
   std::span<const double> bias;  // a; empty or zeros: none
   double radius = 1.0;           // sqrt(d); 1 for figures in units of sigma
+  double norm = 0.0;             // |A|_2, an estimate; 0: not known yet
 };
 
 // A feasible point of: min over D, t, t' of
@@ -49,6 +50,9 @@ struct Scaling {
   Matrix x;
   Matrix y;
   double value = 0.0;  // the product at this point, an estimate (certified_scaled bounds it)
+  // |D [A, a/t]|_2 and |D^-1 [B, b/t']|_2 at this point, estimates from which certified_scaled starts; 0: not known.
+  double norm_q = 0.0;
+  double norm_k = 0.0;
 };
 
 // D = 1 or D_p = sqrt(|B_p|_F / |A_p|_F), norms floored at 1e-6 of their largest, whichever is better, with
@@ -70,8 +74,8 @@ double certified_scaled(const Rotation& rotation, const Side& q, const Side& k,
 // R_t g R_t^T, the Gram of R_t B.
 Matrix rotated(const Rotation& rotation, const Matrix& g, double offset);
 
-// Largest |A^T R_t B|_2 over the given offsets, from below: `steps` of Lanczos' recurrence for each (0: to
-// convergence). With biases, of the augmented matrices at the scaling's t and t'; times both factors.
+// Largest |A^T R_t B|_2 over the given offsets, from below but for FP32's rounding in heads wider than 48: `steps` of
+// Lanczos' recurrence for each (0: to convergence). With biases, of the augmented matrices at the scaling's t and t'; times both factors.
 struct Supremum {
   double value = 0.0;
   double offset = 0.0;
