@@ -84,16 +84,22 @@ PencilScore::PencilScore(const Reduction& head, const spectrum::Matrix& cross, d
   linear_ = Square(n);
   quadratic_ = Square(n);
   // tr S = tr C and tr S^2 = (tr C^2 + tr G_A G_B)/2 = (tr C^2 + tr X)/2.
+  const Square k = transposed(k_transposed);
+  const Square cross_rows(cross);
+  const Square cross_columns = transposed(cross_rows);
   double cross_square = 0.0;
   double x_trace = 0.0;
   double x_square = 0.0;
   for (int i = 0; i < n; ++i) {
-    x_trace += head.x(i, i);
+    const auto columns = static_cast<std::size_t>(n);
+    const std::span<const double> x_row(head.x.row(i), columns);
+    x_trace += x_row[static_cast<std::size_t>(i)];
+    x_square += spectrum::dot(x_row, x_row);
+    cross_square += spectrum::dot(std::span<const double>(cross_rows.row(i), columns),
+                                  std::span<const double>(cross_columns.row(i), columns));
     for (int j = 0; j < n; ++j) {
-      linear_(i, j) = k_transposed(i, j) + k_transposed(j, i);
-      quadratic_(i, j) = head.x(i, j) - square(i, j);
-      cross_square += cross(i, j) * cross(j, i);
-      x_square += head.x(i, j) * head.x(i, j);
+      linear_.row(i)[j] = k_transposed.row(i)[j] + k.row(i)[j];
+      quadratic_.row(i)[j] = head.x.row(i)[j] - square.row(i)[j];
     }
   }
   slope_ = spectrum::trace(cross);
@@ -126,7 +132,7 @@ double PencilScore::likely_limit(double sign) const {
   return 1.0 / (sigma_ * (1.0 + std::max(sign * skew_, 0.0)));
 }
 
-bool PencilScore::evaluate(double lambda, double& psi, double& slope) {
+bool PencilScore::value(double lambda, double& psi) {
   const int n = quadratic_.size();
   const double square = lambda * lambda;
   for (int i = 0; i < n; ++i) {
@@ -147,21 +153,23 @@ bool PencilScore::evaluate(double lambda, double& psi, double& slope) {
     }
   }
   psi = -log_determinant + lambda * shift_;
-  slope = 0.5 * inverse_trace(work_, linear_, 2.0 * lambda, quadratic_) + shift_;
   if (!v1_.empty()) {
     std::vector<double> z(v1_);
     for (std::size_t i = 0; i < z.size(); ++i) z[i] += lambda * v2_[i];
     solve_transposed(work_, z);
-    const double length = spectrum::dot(z, z) + rest_;
-    solve(work_, z);  // now W^-1 (v1 + l v2)
-    psi += 0.5 * square * length;
-    const std::vector<double> linear_z = transposed_multiply(linear_, z);
-    const std::vector<double> quadratic_z = transposed_multiply(quadratic_, z);
-    slope +=
-        lambda * length + square * spectrum::dot(v2_, z) +
-        0.5 * square * (spectrum::dot(z, linear_z) + 2.0 * lambda * spectrum::dot(z, quadratic_z));
+    psi += 0.5 * square * (spectrum::dot(z, z) + rest_);
   }
-  return std::isfinite(psi) && std::isfinite(slope);
+  return std::isfinite(psi);
+}
+
+// A slope only says where to look next, so a difference will do: another Cholesky factor, where the derivative wants most
+// of an inverse. Towards zero, where the first value being finite says that this one is.
+bool PencilScore::evaluate(double lambda, double& psi, double& slope) {
+  constexpr double kStep = 1e-6;
+  double nearer = 0.0;
+  if (!value(lambda, psi) || !value(lambda * (1.0 - kStep), nearer)) return false;
+  slope = (psi - nearer) / (lambda * kStep);
+  return std::isfinite(slope);
 }
 
 }  // namespace ullage::bounds

@@ -4,8 +4,7 @@
 // halves. det(I - 2 l S) is the determinant of a Schur complement, so no matrix of twice the head's width is
 // needed: with L L^T = G_A, X = L^T G_B L, K = L^T C^T L^-T,
 //   psi(l) = -1/2 log det W(l) + l^2/2 (z^T W(l)^-1 z + rest) + l c,  W(l) = I - l (K + K^T) - l^2 (X - K K^T),
-// z = v1 + l v2, and psi(-l) belongs to the negated score. A value costs one Cholesky factor, its slope another
-// two thirds of an inverse.
+// z = v1 + l v2, and psi(-l) belongs to the negated score. A value costs one Cholesky factor.
 #pragma once
 
 #include <span>
@@ -42,6 +41,7 @@ class PencilScore final : public Cumulant {
   [[nodiscard]] double likely_limit(double sign) const override;
 
  private:
+  bool value(double lambda, double& psi);
   Square linear_;                // K + K^T
   Square quadratic_;             // X - K K^T
   std::vector<double> v1_, v2_;  // empty: no bias

@@ -32,8 +32,15 @@ void copy_sums(const std::vector<double>& sums, int rows_a, int rows_b, Matrix& 
 
 void mirror_upper(const std::vector<double>& sums, int rows, Matrix& out) {
   copy_sums(sums, rows, rows, out);
-  for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < i; ++j) out(i, j) = out(j, i);
+  // By blocks, so that columns are read while their lines are in cache.
+  constexpr int kBlock = 8;
+  for (int i = 0; i < rows; i += kBlock) {
+    for (int j = 0; j <= i; j += kBlock) {
+      for (int a = i; a < std::min(i + kBlock, rows); ++a) {
+        const int last = std::min(j + kBlock, a);
+        for (int b = j; b < last; ++b) out(a, b) = out(b, a);
+      }
+    }
   }
 }
 

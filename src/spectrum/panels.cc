@@ -64,22 +64,13 @@ void portable_sturm(const double* diagonal, const double* off_squares, int n, co
 
 // Rows k0 .. k0 + 7 of y from column `first` on: the forward substitution with the 8 x 8 triangle of R there.
 void solve_block(const Square& r, int k0, double* y, std::ptrdiff_t stride, int first, int last) {
-  for (int i = 0; i < kRows; ++i) {
-    double* row = y + (k0 + i) * stride;
-    for (int s = 0; s < i; ++s) {
-      const double factor = r(k0 + s, k0 + i);
-      const double* above = y + (k0 + s) * stride;
-      for (int j = first; j < last; ++j) row[j] -= factor * above[j];
-    }
-    const double inverse = 1.0 / r(k0 + i, k0 + i);
-    for (int j = first; j < last; ++j) row[j] *= inverse;
-  }
+  panel_kernels().solve(r.row(k0) + k0, r.stride(), y + k0 * stride + first, stride, last - first);
 }
 
 }  // namespace
 
 const PanelKernels kPanelsPortable = {portable_tile<false>, portable_tile<true>, portable_reflect,
-                                      portable_sturm};
+                                      portable_sturm, solve_portable};
 
 const PanelKernels& panel_kernels() {
   switch (cpu_path()) {
@@ -142,53 +133,6 @@ void solve_transposed(const Square& r, std::span<double> y) {
   }
 }
 
-void solve(const Square& r, std::span<double> y) {
-  for (std::size_t k = y.size(); k-- > 0;) {
-    const double* row = r.row(static_cast<int>(k));
-    for (std::size_t j = k + 1; j < y.size(); ++j) y[k] -= row[j] * y[j];
-    y[k] /= row[k];
-  }
-}
-
-double inverse_trace(const Square& r, const Square& s, double factor, const Square& t) {
-  const PanelKernels& kernels = panel_kernels();
-  const int n = r.extent();
-  const std::ptrdiff_t stride = r.stride();
-  // Z = R^-T, lower triangular: columns beyond a block of rows are zero there.
-  Square z(r.size());
-  for (int k0 = 0; k0 < n; k0 += kRows) {
-    const int width = k0 / kColumns * kColumns + kColumns;
-    for (int i = k0; i < k0 + kRows; ++i) z(i, i) = 1.0;
-    for (int j = 0; j < k0; j += kColumns) {
-      kernels.subtract(r.row(j) + k0, stride, z.row(j) + j, stride, k0 - j, z.row(k0) + j, stride);
-    }
-    solve_block(r, k0, z.row(0), stride, 0, width);
-  }
-  // (R^T R)^-1 = Z^T Z, tile by tile of its upper triangle.
-  double diagonal = 0.0;
-  double beyond = 0.0;
-  double tile[kRows * kColumns];
-  for (int i = 0; i < r.size(); i += kRows) {
-    for (int j = i / kColumns * kColumns; j < r.size(); j += kColumns) {
-      std::fill(std::begin(tile), std::end(tile), 0.0);
-      kernels.add(z.row(j) + i, stride, z.row(j) + j, stride, n - j, tile, kColumns);
-      for (int a = 0; a < kRows; ++a) {
-        const double* s_row = s.row(i + a) + j;
-        const double* t_row = t.row(i + a) + j;
-        const double* entries = tile + a * kColumns;
-        double sum = 0.0;
-        for (int b = std::max(i + a + 1 - j, 0); b < kColumns; ++b) {
-          sum += entries[b] * (s_row[b] + factor * t_row[b]);
-        }
-        beyond += sum;
-        const int on = i + a - j;
-        if (on >= 0 && on < kColumns) diagonal += entries[on] * (s_row[on] + factor * t_row[on]);
-      }
-    }
-  }
-  return diagonal + 2.0 * beyond;
-}
-
 Square transposed(const Square& a) {
   Square out(a.size());
   const int n = a.extent();
@@ -225,8 +169,14 @@ Square symmetric_product(const Square& a, Shape shape_a, const Square& b) {
       add(a.row(first) + i, stride, b.row(first) + j, stride, n - first, out.row(i) + j, stride);
     }
   }
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j < i; ++j) out(i, j) = out(j, i);
+  // The lower triangle by blocks, so that columns are read while their lines are in cache.
+  for (int i = 0; i < n; i += kRows) {
+    for (int j = 0; j < i + kRows; j += kRows) {
+      for (int a = i; a < i + kRows; ++a) {
+        const int last = std::min(j + kRows, a);
+        for (int b = j; b < last; ++b) out(a, b) = out(b, a);
+      }
+    }
   }
   return out;
 }

@@ -139,6 +139,6 @@ ULLAGE_AVX2 void sturm(const double* diagonal, const double* off_squares, int n,
 
 }  // namespace
 
-const PanelKernels kPanelsAvx2 = {tile<false>, tile<true>, reflect, sturm};
+const PanelKernels kPanelsAvx2 = {tile<false>, tile<true>, reflect, sturm, solve_avx2};
 
 }  // namespace ullage::spectrum

@@ -138,6 +138,6 @@ ULLAGE_AVX512 void sturm(const double* diagonal, const double* off_squares, int 
 
 }  // namespace
 
-const PanelKernels kPanelsAvx512 = {tile<false>, tile<true>, reflect, sturm};
+const PanelKernels kPanelsAvx512 = {tile<false>, tile<true>, reflect, sturm, solve_avx512};
 
 }  // namespace ullage::spectrum

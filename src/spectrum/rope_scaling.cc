@@ -227,7 +227,9 @@ class Softened {
 
 // BFGS with steps of at most one in any coordinate; p grows as the steps shrink, so that early steps see the slopes of
 // several eigenvalues and late ones the largest. The best point by the sharp value is kept.
-std::vector<double> search(Softened& objective, std::vector<double> x, int evaluations) {
+std::vector<double> search(Softened& objective, std::vector<double> x, int evaluations,
+                           double least_gain) {
+  constexpr int kPatience = 3;
   const std::size_t n = x.size();
   constexpr double kFirstPower = 16.0;
   constexpr double kGrowth = 1.3;
@@ -235,6 +237,8 @@ std::vector<double> search(Softened& objective, std::vector<double> x, int evalu
   Softened::Value here = objective(x, p);
   std::vector<double> best = x;
   double best_value = here.hard;
+  double settled_value = best_value;  // the last that gained as much as was asked
+  int idle = 0;
   Matrix inverse(static_cast<int>(n), static_cast<int>(n));
   const auto reset = [&](double scale) {
     for (int i = 0; i < inverse.rows(); ++i) {
@@ -265,6 +269,9 @@ std::vector<double> search(Softened& objective, std::vector<double> x, int evalu
       best_value = next.hard;
       best = there;
     }
+    idle = best_value < settled_value - least_gain ? 0 : idle + 1;
+    if (idle == 0) settled_value = best_value;
+    if (least_gain > 0.0 && idle == kPatience) break;
     if (!(next.soft <= here.soft + 1e-4 * length * slope + 1e-13)) {
       shrink *= 0.3;
       if (shrink < 1e-3) {
@@ -406,7 +413,9 @@ Scaling optimal_scaling(const Rotation& rotation, const Side& q, const Side& k,
   }
   if (!(best.value > 0.0) || !std::isfinite(best.value)) return best;
   Softened objective(rotation, *searched_q, *searched_k);
-  Scaling found = objective.scaling_of(search(objective, objective.point_of(best), evaluations));
+  Scaling found = objective.scaling_of(search(objective, objective.point_of(best), evaluations,
+                                              rotation.head_dim <= kSmall ? 0.0
+                                                                          : options.least_gain));
   evaluate(*searched_q, *searched_k, found);
   if (!(found.value < best.value)) return best;
   found.x = std::move(best.x);

@@ -57,6 +57,16 @@ SingleSymmetric::SingleSymmetric(const Square& m) {
 
 int SingleSymmetric::padded() const { return padded_lanes(size_); }
 
+double SingleSymmetric::row_sum() const {
+  // Symmetric: sums down the columns are those along the rows.
+  std::vector<float> sums(static_cast<std::size_t>(stride_));
+  for (int i = 0; i < size_; ++i) {
+    const float* row = values_.data() + static_cast<std::ptrdiff_t>(i) * stride_;
+    for (int j = 0; j < stride_; ++j) sums[static_cast<std::size_t>(j)] += std::abs(row[j]);
+  }
+  return static_cast<double>(*std::max_element(sums.begin(), sums.end()));
+}
+
 void SingleSymmetric::multiply(const float* x, float* y) const {
   symmetric_kernels<float>().multiply(values_.data(), stride_, size_, x, y);
 }

@@ -20,6 +20,8 @@ class SingleSymmetric {
   [[nodiscard]] int half_exponent() const { return half_exponent_; }
   // Vectors have this many entries, zeros beyond size().
   [[nodiscard]] int padded() const;
+  // The largest sum of a row's magnitudes: a bound on the 2-norm.
+  [[nodiscard]] double row_sum() const;
   // y = m x, and the same for eight vectors, padded() apart.
   void multiply(const float* x, float* y) const;
   void multiply_block(const float* x, float* y) const;

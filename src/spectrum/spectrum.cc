@@ -79,6 +79,17 @@ std::vector<double> singular_values_of_product(const Matrix& g_a, const Matrix& 
 
 double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
   assert(g_a.rows() == g_b.rows());
+  if (g_a.rows() > kSingleFrom) {
+    const SingleSymmetric a(g_a), b(g_b);
+    const double square = lanczos_product<float>(
+        a.size(), a.padded(), kSingleTolerance, most_lanczos_steps(a.size()),
+        [&](const float* x, float* y) { a.multiply(x, y); },
+        [&](const float* x, float* y) { b.multiply(x, y); });
+    // FP32 is off by a few units of |A|^2 |B|^2: enough where the product does not cancel.
+    constexpr double kCancelling = 0.05;
+    if (square > kCancelling * a.row_sum() * b.row_sum())
+      return std::ldexp(std::sqrt(square), a.half_exponent() + b.half_exponent());
+  }
   constexpr double kTolerance = 1e-8;  // of the square
   const Unit a = in_units(g_a);
   const Unit b = in_units(g_b);

@@ -1,20 +1,11 @@
 #include "spectrum/symmetric_kernels.h"
 
+#include "spectrum/vector_body.h"
 #include "ullage/base/cpu.h"
 
 namespace ullage::spectrum {
 
 namespace {
-
-// One body for all CPU paths: vectors of kBytes that the compiler maps to the instructions of the function which it is
-// inlined into.
-#define ULLAGE_BODY static inline __attribute__((always_inline))
-
-template <class T, int kBytes>
-struct VectorOf {
-  typedef T type __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
-  static constexpr int kLanes = kBytes / static_cast<int>(sizeof(T));
-};
 
 // kVectors vectors of columns; kParities sums for each, so that additions need not wait for each other.
 template <class T, int kBytes, int kVectors, int kParities>
@@ -51,6 +42,12 @@ ULLAGE_BODY void multiply(const T* m, std::ptrdiff_t stride, int size, const T* 
   constexpr int kLanes = VectorOf<T, kBytes>::kLanes;
   const int width = padded_lanes(size);
   int c = 0;
+  // Whole rows where registers allow: they are read as they lie.
+  if constexpr (kBytes == 64) {
+    for (; c + 8 * kLanes <= width; c += 8 * kLanes) {
+      columns<T, kBytes, 8, 2>(m + c, stride, size, x, y + c);
+    }
+  }
   for (; c + 4 * kLanes <= width; c += 4 * kLanes) {
     columns<T, kBytes, 4, 2>(m + c, stride, size, x, y + c);
   }
@@ -111,11 +108,10 @@ ULLAGE_BODY void multiply_block(const T* m, std::ptrdiff_t stride, int size, con
   constexpr SymmetricKernels<T> k_##name = {name##_multiply<T>, name##_block<T>};
 
 ULLAGE_SYMMETRIC_PATH(portable, , 16, 1)
-ULLAGE_SYMMETRIC_PATH(avx2, __attribute__((target("avx2,fma"))), 32, 1)
-ULLAGE_SYMMETRIC_PATH(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,fma"))), 64, 2)
+ULLAGE_SYMMETRIC_PATH(avx2, ULLAGE_TARGET_AVX2, 32, 1)
+ULLAGE_SYMMETRIC_PATH(avx512, ULLAGE_TARGET_AVX512, 64, 2)
 
 #undef ULLAGE_SYMMETRIC_PATH
-#undef ULLAGE_BODY
 
 }  // namespace
 

@@ -47,10 +47,6 @@ bool factor(Square& w);
 // y = R^-T y for an upper factor R.
 void solve_transposed(const Square& r, Square& y);
 void solve_transposed(const Square& r, std::span<double> y);
-// y = R^-1 y.
-void solve(const Square& r, std::span<double> y);
-// trace of (R^T R)^-1 (s + factor t) for symmetric s and t.
-double inverse_trace(const Square& r, const Square& s, double factor, const Square& t);
 
 Square transposed(const Square& a);
 
@@ -76,11 +72,22 @@ inline constexpr int kSturmLanes = 32;
 using SturmKernel = void (*)(const double* diagonal, const double* off_squares, int n,
                              const double* x, double* below) noexcept;
 
+// y = R^-T y for eight rows of y and the 8 x 8 upper triangle at r; `columns` a multiple of 8.
+using SolveKernel = void (*)(const double* r, std::ptrdiff_t stride_r, double* y,
+                             std::ptrdiff_t stride_y, int columns) noexcept;
+void solve_portable(const double* r, std::ptrdiff_t stride_r, double* y, std::ptrdiff_t stride_y,
+                    int columns) noexcept;
+void solve_avx2(const double* r, std::ptrdiff_t stride_r, double* y, std::ptrdiff_t stride_y,
+                int columns) noexcept;
+void solve_avx512(const double* r, std::ptrdiff_t stride_r, double* y, std::ptrdiff_t stride_y,
+                  int columns) noexcept;
+
 struct PanelKernels {
   TileKernel add;
   TileKernel subtract;
   ReflectKernel reflect;
   SturmKernel sturm;
+  SolveKernel solve;
 };
 extern const PanelKernels kPanelsPortable;
 extern const PanelKernels kPanelsAvx2;
