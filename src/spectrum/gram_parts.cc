@@ -36,9 +36,9 @@ void mirror_upper(const std::vector<double>& sums, int rows, Matrix& out) {
   constexpr int kBlock = 8;
   for (int i = 0; i < rows; i += kBlock) {
     for (int j = 0; j <= i; j += kBlock) {
-      for (int a = i; a < std::min(i + kBlock, rows); ++a) {
-        const int last = std::min(j + kBlock, a);
-        for (int b = j; b < last; ++b) out(a, b) = out(b, a);
+      for (int row = i; row < std::min(i + kBlock, rows); ++row) {
+        const int last = std::min(j + kBlock, row);
+        for (int column = j; column < last; ++column) out(row, column) = out(column, row);
       }
     }
   }

@@ -172,9 +172,9 @@ Square symmetric_product(const Square& a, Shape shape_a, const Square& b) {
   // The lower triangle by blocks, so that columns are read while their lines are in cache.
   for (int i = 0; i < n; i += kRows) {
     for (int j = 0; j < i + kRows; j += kRows) {
-      for (int a = i; a < i + kRows; ++a) {
-        const int last = std::min(j + kRows, a);
-        for (int b = j; b < last; ++b) out(a, b) = out(b, a);
+      for (int row = i; row < i + kRows; ++row) {
+        const int last = std::min(j + kRows, row);
+        for (int column = j; column < last; ++column) out(row, column) = out(column, row);
       }
     }
   }
