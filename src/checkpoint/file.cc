@@ -3,11 +3,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <memory>
 #include <system_error>
@@ -92,27 +90,6 @@ Status File::read(std::uint64_t offset, std::span<std::byte> out, const std::str
       return Error{Code::not_readable, "the file became shorter while it was read", where, {}, {}};
     offset += static_cast<std::uint64_t>(got);
     out = out.subspan(static_cast<std::size_t>(got));
-  }
-  return {};
-}
-
-Status File::read_rows(std::uint64_t offset, const RowsInMemory& out,
-                       const std::string& where) const {
-  constexpr std::size_t kMostAtOnce = 128;
-  std::array<iovec, kMostAtOnce> parts;
-  for (std::size_t done = 0; done < out.count;) {
-    const std::size_t rows = std::min(kMostAtOnce, out.count - done);
-    for (std::size_t i = 0; i < rows; ++i) parts[i] = {out.first + (done + i) * out.stride, out.bytes};
-    const ssize_t got = ::preadv(descriptor_, parts.data(), static_cast<int>(rows),
-                                 static_cast<off_t>(offset + done * out.bytes));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_error(errno, where);
-    // Whole rows are done; one that came in part is read again by itself.
-    const std::size_t whole = static_cast<std::size_t>(got) / out.bytes;
-    done += whole;
-    if (whole == rows) continue;
-    ULLAGE_TRY(read(offset + done * out.bytes, {out.first + done * out.stride, out.bytes}, where));
-    ++done;
   }
   return {};
 }

@@ -17,12 +17,6 @@ struct FileIdentity {
   friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
 
-// `count` rows of `bytes` each, `stride` bytes from one to the next.
-struct RowsInMemory {
-  std::byte* first = nullptr;
-  std::size_t bytes = 0, count = 0, stride = 0;
-};
-
 class File {
  public:
   // Links are followed; anything but a regular file is refused without being opened, so a pipe cannot
@@ -38,8 +32,6 @@ class File {
 
   // Fills `out` from `offset` on; an error when the file ends before.
   Status read(std::uint64_t offset, std::span<std::byte> out, const std::string& where) const;
-  // The same for rows that lie end to end in the file and apart in memory.
-  Status read_rows(std::uint64_t offset, const RowsInMemory& out, const std::string& where) const;
 
  private:
   File(int descriptor, FileIdentity identity) : descriptor_(descriptor), identity_(identity) {}

@@ -23,11 +23,6 @@ Status FilePool::read(std::uint32_t file, std::uint64_t offset, std::span<std::b
   return open->read(offset, out, entries_[file].name);
 }
 
-Status FilePool::read_rows(std::uint32_t file, std::uint64_t offset, const RowsInMemory& out) {
-  ULLAGE_ASSIGN(const std::shared_ptr<const File> open, acquire(file));
-  return open->read_rows(offset, out, entries_[file].name);
-}
-
 std::size_t FilePool::open_files() {
   const std::lock_guard lock(mutex_);
   return open_;

@@ -28,8 +28,6 @@ class FilePool {
   // Fills `out` from `offset` on. A file that was closed meanwhile is opened again and must be the same.
   Status read(std::uint32_t file, std::uint64_t offset, std::span<std::byte> out);
 
-  Status read_rows(std::uint32_t file, std::uint64_t offset, const RowsInMemory& out);
-
   std::size_t size() const { return entries_.size(); }
   std::uint64_t bytes(std::uint32_t file) const { return entries_[file].identity.bytes; }
   const std::string& name(std::uint32_t file) const { return entries_[file].name; }

@@ -10,7 +10,6 @@
 #include "checkpoint/header_state.h"
 #include "checkpoint/magic.h"
 #include "checkpoint/name_table.h"
-#include "ullage/base/checked.h"
 #include "ullage/checkpoint/index.h"
 
 namespace ullage::checkpoint {
@@ -124,23 +123,6 @@ Status TensorStore::read(const TensorInfo& tensor, std::uint64_t offset,
                  std::to_string(out.size()) + " from " + std::to_string(offset)};
   ULLAGE_TRY(state_->files.read(tensor.file, tensor.begin + offset, out));
   state_->bytes_read.fetch_add(out.size(), std::memory_order_relaxed);
-  return {};
-}
-
-Status TensorStore::read_rows(const TensorInfo& tensor, std::uint64_t offset, std::size_t row_bytes,
-                              std::size_t rows, std::span<std::byte> out,
-                              std::size_t stride) const {
-  if (rows == 0 || row_bytes == 0) return {};
-  const auto total = checked_multiply(rows, row_bytes);
-  const auto last = checked_multiply(rows - 1, stride);
-  if (!total || offset > tensor.bytes || *total > tensor.bytes - offset || stride < row_bytes ||
-      !last || out.size() < row_bytes || *last > out.size() - row_bytes)
-    return Error{Code::value_invalid, "rows do not fit the tensor or the memory given for them",
-                 describe(tensor), "at most " + std::to_string(tensor.bytes) + " bytes",
-                 std::to_string(rows) + " rows of " + std::to_string(row_bytes)};
-  ULLAGE_TRY(state_->files.read_rows(tensor.file, tensor.begin + offset,
-                                     {out.data(), row_bytes, rows, stride}));
-  state_->bytes_read.fetch_add(*total, std::memory_order_relaxed);
   return {};
 }
 

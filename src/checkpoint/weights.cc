@@ -211,8 +211,10 @@ class MatrixReader {
     const std::uint64_t begin = first_ * columns_ * size_;
     if (stride_ == columns_)
       return store_.read(tensor_, begin, std::as_writable_bytes(out_.first(count_ * columns_)));
-    return store_.read_rows(tensor_, begin, columns_ * size_, count_, std::as_writable_bytes(out_),
-                            stride_ * size_);
+    for (std::uint64_t i = 0; i < count_; ++i)
+      ULLAGE_TRY(store_.read(tensor_, begin + i * columns_ * size_,
+                             std::as_writable_bytes(out_.subspan(i * stride_, columns_))));
+    return {};
   }
 
   // [out, in]: the rows are one range of the file; a buffer of it may hold part of a row, or several.

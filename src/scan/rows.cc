@@ -15,9 +15,6 @@ using checkpoint::Projection;
 using checkpoint::WeightMatrix;
 using spectrum::Element;
 
-constexpr std::size_t kLineBytes = 64;
-constexpr std::size_t kSetBytes = 1024;
-
 std::size_t bytes_of(Element element) {
   switch (element) {
     case Element::bf16:
@@ -30,28 +27,17 @@ std::size_t bytes_of(Element element) {
   return 8;
 }
 
-// Elements from one row to the next: a Gram walks down the columns of all rows at once, and rows whose
-// distance is a multiple of a large power of two would fall into the same few cache sets.
-std::size_t stride_of(int width, Element element) {
-  const auto columns = static_cast<std::size_t>(width);
-  return columns * bytes_of(element) % kSetBytes == 0 ? columns + kLineBytes / bytes_of(element)
-                                                      : columns;
-}
-
-// Rows [first, first + count) of a weight into `out`, as `element`, `stride` elements apart.
+// Rows [first, first + count) of a weight into `out`, as `element`.
 Status read_rows(const WeightMatrix& matrix, std::uint64_t first, std::uint64_t count,
-                 Element element, std::size_t stride, std::byte* out) {
-  const std::size_t length = static_cast<std::size_t>(count) * stride;
+                 Element element, std::byte* out) {
+  const std::size_t length = static_cast<std::size_t>(count * matrix.inputs());
   switch (element) {
     case Element::bf16:
-      return matrix.read_bf16(first, count, {reinterpret_cast<std::uint16_t*>(out), length},
-                              stride);
+      return matrix.read_bf16(first, count, {reinterpret_cast<std::uint16_t*>(out), length});
     case Element::f32:
-      return matrix.read(first, count, std::span<float>{reinterpret_cast<float*>(out), length},
-                         stride);
+      return matrix.read(first, count, std::span<float>{reinterpret_cast<float*>(out), length});
     case Element::f64:
-      return matrix.read(first, count, std::span<double>{reinterpret_cast<double*>(out), length},
-                         stride);
+      return matrix.read(first, count, std::span<double>{reinterpret_cast<double*>(out), length});
   }
   return {};
 }
@@ -85,10 +71,8 @@ Status LayerRows::add(const checkpoint::Container& container, Part part,
     state.stacked.push_back({projection, std::move(matrix)});
   }
   state.element = all_bf16 ? Element::bf16 : any_f64 ? Element::f64 : Element::f32;
-  // Values are read row by row, which needs no distance between them.
-  state.stride = part == Part::value ? static_cast<std::size_t>(state.width)
-                                     : stride_of(state.width, state.element);
-  state.head_bytes = static_cast<std::size_t>(state.rows) * state.stride * bytes_of(state.element);
+  state.head_bytes = static_cast<std::size_t>(state.rows) * static_cast<std::size_t>(state.width) *
+                     bytes_of(state.element);
   return {};
 }
 
@@ -97,8 +81,8 @@ Status LayerRows::read_head(const PartState& state, int head, std::byte* out) {
     const Projection& projection = *piece.projection;
     const auto count = static_cast<std::uint64_t>(projection.rows);
     ULLAGE_TRY(read_rows(*piece.matrix, projection.first_row[static_cast<std::size_t>(head)], count,
-                         state.element, state.stride, out));
-    out += count * state.stride * bytes_of(state.element);
+                         state.element, out));
+    out += count * static_cast<std::uint64_t>(state.width) * bytes_of(state.element);
   }
   return {};
 }
@@ -114,7 +98,7 @@ Status LayerRows::hold(PartState& state, int threads) {
     return read_rows(
         *state.stacked[0].matrix, first.first_row[0],
         static_cast<std::uint64_t>(state.heads) * static_cast<std::uint64_t>(state.rows),
-        state.element, state.stride, out);
+        state.element, out);
   std::vector<Status> outcome(static_cast<std::size_t>(state.heads));
   parallel_for(outcome.size(), threads, [&](std::size_t head, int) {
     outcome[head] = read_head(state, static_cast<int>(head), out + head * state.head_bytes);
@@ -169,7 +153,7 @@ Result<spectrum::HeadRows> LayerRows::rows(Part part, int head, int worker) {
   view.element = state.element;
   view.rows = state.rows;
   view.width = state.width;
-  view.stride = static_cast<std::ptrdiff_t>(state.stride);
+  view.stride = state.width;
   if (state.held != nullptr) {
     view.values = state.held + static_cast<std::size_t>(head) * state.head_bytes;
     return view;

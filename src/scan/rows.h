@@ -73,7 +73,6 @@ class LayerRows {
     int heads = 0;
     int rows = 0;
     int width = 0;
-    std::size_t stride = 0;  // elements between two rows
     std::size_t head_bytes = 0;
     const std::byte* held = nullptr;  // of the buffers; null: read again each time
     RowBuffer* held_buffer = nullptr;

@@ -34,10 +34,6 @@ class TensorStore {
   // Any number of threads may read at once.
   Status read(const TensorInfo& tensor, std::uint64_t offset, std::span<std::byte> out) const;
 
-  // `rows` rows of `row_bytes` each that lie end to end from `offset` on, into rows `stride` bytes apart.
-  Status read_rows(const TensorInfo& tensor, std::uint64_t offset, std::size_t row_bytes,
-                   std::size_t rows, std::span<std::byte> out, std::size_t stride) const;
-
   std::uint64_t bytes_read() const;  // of tensor data, so far
   std::size_t files() const;
   const std::string& file_name(
