@@ -54,8 +54,8 @@ void finish_fold(const HeadRows& stored, const checkpoint::InputNorm& input,
                  std::span<const double> projection_bias, spectrum::GramWorkspace& workspace,
                  Folded& out) {
   out.input = &input;
-  out.finite = out.finite && out.gram.exponent == 0 && all_finite(input.bias) &&
-               all_finite(projection_bias);
+  out.finite =
+      out.finite && out.gram.exponent == 0 && all_finite(input.bias) && all_finite(projection_bias);
   if (!out.finite) return;
   out.bias.assign(projection_bias.begin(), projection_bias.end());
   out.bias_error = 0;

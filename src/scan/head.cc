@@ -5,6 +5,7 @@
 
 #include "scan/amax.h"
 #include "scan/fields.h"
+#include "scan/head_rope.h"
 #include "ullage/bounds/certificates.h"
 #include "ullage/bounds/published.h"
 #include "ullage/bounds/qk_norm.h"
@@ -23,9 +24,6 @@ using spectrum::HeadRows;
 using spectrum::Matrix;
 
 constexpr const char* kNotFinite = "weights are not finite";
-// Of Lanczos' recurrence at each sampled offset: from below whatever their number.
-constexpr int kSupremumSteps = 8;
-constexpr const char* kUnknownPairing = "the pairing of this architecture's RoPE is not known";
 constexpr const char* kUnboundedInput = "the layer reads the residual stream, which no norm bounds";
 
 // An estimate where no bound is asked for.
@@ -38,7 +36,8 @@ double stored_sigma(const HeadPair& pair, const KeyHead& key, HeadWorkspace& wor
   const spectrum::Bounded wide_query = estimate(spectrum::frobenius_of(workspace.stored.values));
   const spectrum::Bounded wide_key = estimate(spectrum::frobenius_of(key.stored.values));
   if (!spectrum::needs_precise(estimate(sigma), wide_query, wide_key) ||
-      !spectrum::needs_precise(estimate(sigma), estimate(spectrum::norm_of(workspace.stored.values)),
+      !spectrum::needs_precise(estimate(sigma),
+                               estimate(spectrum::norm_of(workspace.stored.values)),
                                estimate(spectrum::norm_of(key.stored.values))))
     return sigma;
   spectrum::Gram key_raw;
@@ -48,14 +47,6 @@ double stored_sigma(const HeadPair& pair, const KeyHead& key, HeadWorkspace& wor
     return NAN;
   return spectrum::sigma_of_product(workspace.stored.values, key_raw.values);
 }
-
-// The two folded sides in the arithmetic that this head needs.
-struct Sides {
-  const Folded* query;
-  const Folded* key;
-  spectrum::Bounded sigma;  // the bound only where nothing rotates or normalises: elsewhere no
-                            // certificate rests on it
-};
 
 spectrum::Bounded sigma_of(const LayerContext& context, const Folded& query, const Folded& key) {
   if (context.rotates || context.layer->qk_norm)
@@ -95,61 +86,6 @@ void fill_spectrum(const LayerContext& context, const Sides& sides, HeadResult& 
     out.stable_rank = Figure::none("all weights zero");
   if (context.options->spectra)
     out.singular_values = spectrum::singular_values_of_product(query, key);
-}
-
-// RoPE: the search for D, the certified product with it, the sampled supremum.
-struct RopeWork {
-  spectrum::Scaling scaling;
-  bool searched = false;
-  std::optional<double> certificate;  // of the logit, where it costs nothing more
-  Figure context_bound;  // --exact-context: certified over the offsets of the context alone
-};
-
-RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds::Side& query,
-                   const bounds::Side& key, HeadResult& out) {
-  RopeWork work;
-  if (!context.rotates) return work;
-  RopeResult& rope = out.rope.emplace();
-  if (!context.pairing_known) {
-    rope.bound = rope.supremum_sampled = Figure::none(kUnknownPairing);
-    return work;
-  }
-  work.searched = true;
-  const Matrix query_gram = bounds::inflated(query), key_gram = bounds::inflated(key);
-  const bool bounded = std::isfinite(query.squared_norm) && std::isfinite(key.squared_norm);
-  // RoPE's factor, where there is one, is in the Grams here and not in the norms.
-  const bool plain = context.rope_factor.empty();
-  const double norm_q = plain ? sides.query->norm.estimate : 0;
-  const double norm_k = plain ? sides.key->norm.estimate : 0;
-  const spectrum::Side q{&query_gram, query.bias, bounded ? std::sqrt(query.squared_norm) : 1,
-                         norm_q};
-  const spectrum::Side k{&key_gram, key.bias, bounded ? std::sqrt(key.squared_norm) : 1, norm_k};
-  work.scaling = spectrum::optimal_scaling(context.rotation, q, k);
-  spectrum::Scaling unbiased = work.scaling;
-  if (unbiased.t_q > 0) unbiased.norm_q = 0;
-  if (unbiased.t_k > 0) unbiased.norm_k = 0;
-  unbiased.t_q = unbiased.t_k = 0;
-  const spectrum::Side q1{&query_gram, {}, 1}, k1{&key_gram, {}, 1};
-  const double product = spectrum::certified_scaled(context.rotation, q1, k1, unbiased);
-  rope.bound = product;
-  // Without biases the logit's certificate is the same product, times the lengths of both inputs.
-  if (query.bias.empty() && key.bias.empty())
-    work.certificate = spectrum::round_up(context.score_scale * q.radius * k.radius * product);
-  rope.offsets = static_cast<int>(context.offsets.size());
-  if (context.offsets.empty())
-    rope.supremum_sampled = Figure::none("angles follow two-dimensional positions, not offsets");
-  else
-    rope.supremum_sampled = spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
-                                                       context.offsets, kSupremumSteps)
-                                .value;
-  if (context.options->exact_context && !context.offsets.empty() && bounded) {
-    spectrum::ContextOptions cells;
-    cells.context = static_cast<double>(context.model.context);
-    cells.both_signs = !context.layer->causal;
-    const auto found = spectrum::bounded_context(context.rotation, q, k, work.scaling, cells);
-    work.context_bound = spectrum::round_up(context.score_scale * found.bound);
-  }
-  return work;
 }
 
 bounds::Head make_head(const LayerContext& context, const bounds::Side& query,

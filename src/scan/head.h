@@ -12,8 +12,8 @@ namespace ullage::scan {
 // What the query heads of a group share of their key head.
 struct KeyHead {
   Folded folded;
-  spectrum::Gram stored;  // no gain, no projection
-  AmaxFigures amax;    // without QK-norm, which belongs to the pair of heads
+  spectrum::Gram stored;        // no gain, no projection
+  AmaxFigures amax;             // without QK-norm, which belongs to the pair of heads
   spectrum::PackedRows packed;  // folded, for cross Grams; empty: not wanted, or beyond FP32
 };
 

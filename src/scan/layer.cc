@@ -124,7 +124,8 @@ Status LayerScan::each_group(const std::function<Status(const Group&, int worker
   return each(layer_.kv_heads * parts, [&](int task, int worker) -> Status {
     const int kv_head = task / parts, part = task % parts;
     const int first = kv_head * group;
-    return body({kv_head, first + group * part / parts, first + group * (part + 1) / parts}, worker);
+    return body({kv_head, first + group * part / parts, first + group * (part + 1) / parts},
+                worker);
   });
 }
 
@@ -250,9 +251,9 @@ Result<LayerOutcome> LayerScan::run() {
   report_vectors();
   const int group = layer_.query_heads / layer_.kv_heads;
   std::optional<spectrum::StreamingSigma> streaming;
-  const bool small = static_cast<std::size_t>(layer_.query_heads) *
-                         static_cast<std::size_t>(layer_.query.rows) <=
-                     spectrum::kExactConcatenatedRows;
+  const bool small =
+      static_cast<std::size_t>(layer_.query_heads) * static_cast<std::size_t>(layer_.query.rows) <=
+      spectrum::kExactConcatenatedRows;
   if (!layer_.latent && !(small && rows_.held()))
     streaming.emplace(layer_.query.width, layer_.key.width, layer_.query_heads);
   for (std::size_t use = 0; use < layer_.inputs.size(); ++use) {

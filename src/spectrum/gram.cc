@@ -85,8 +85,7 @@ class FastPass {
     buffers_.a.prepare(rows_);
     if (stored_) clear_sums(n, n, buffers_.stored_sums);
     if (folded_) clear_sums(n, n, buffers_.sums);
-    if (rows_.project_mean)
-      fast_means(rows_, buffers_.a.gain.data(), buffers_.a.minus.data());
+    if (rows_.project_mean) fast_means(rows_, buffers_.a.gain.data(), buffers_.a.minus.data());
     if (pass_.keep != nullptr) pass_.keep->reserve(n, rows_.width, paired_);
     if (pass_.product != nullptr) clear_sums(n, pass_.other->rows(), buffers_.cross_sums);
     if (paired_) buffers_.a.pairs.resize(size(stride_) * kPairPanelColumns / 2);
@@ -267,7 +266,8 @@ bool gram_pass(const HeadRows& rows, GramWorkspace& workspace, const GramPass& p
   }
   if (!folded_fits && pass.keep != nullptr) pass.keep->clear();
   if (!folded_fits && pass.product != nullptr) *pass.product = Matrix();
-  if (pass.stored != nullptr && !stored_fits && !precise_gram(unfolded(rows), buffers, *pass.stored))
+  if (pass.stored != nullptr && !stored_fits &&
+      !precise_gram(unfolded(rows), buffers, *pass.stored))
     return false;
   return pass.folded == nullptr || folded_fits || precise_gram(rows, buffers, *pass.folded);
 }

@@ -78,13 +78,11 @@ ULLAGE_BF16 void fold_pairs(const std::uint32_t* pairs, int rows, int stride, in
     for (int row = 0; row < padded_rows(rows); row += 16) {
       const __m512i both = _mm512_loadu_si512(source + row);
       const __m512 mean = _mm512_loadu_ps(minus + row);
-      _mm512_storeu_ps(even + row,
-                       _mm512_fmsub_ps(_mm512_castsi512_ps(_mm512_slli_epi32(both, 16)), even_gain,
-                                       mean));
+      _mm512_storeu_ps(even + row, _mm512_fmsub_ps(_mm512_castsi512_ps(_mm512_slli_epi32(both, 16)),
+                                                   even_gain, mean));
       if (odd == nullptr) continue;
-      _mm512_storeu_ps(odd + row,
-                       _mm512_fmsub_ps(_mm512_castsi512_ps(_mm512_and_si512(both, high)), odd_gain,
-                                       mean));
+      _mm512_storeu_ps(odd + row, _mm512_fmsub_ps(_mm512_castsi512_ps(_mm512_and_si512(both, high)),
+                                                  odd_gain, mean));
     }
   }
 }

@@ -48,10 +48,11 @@ void fast_means(const HeadRows& rows, const float* gain, float* minus) {
   for (int r = 0; r < rows.rows; ++r) {
     const double sum =
         rows.element == Element::bf16
-            ? current_kernels().sum_bf16(static_cast<const std::uint16_t*>(rows.values) + r * rows.stride,
-                                 rows.width, gain)
+            ? current_kernels().sum_bf16(
+                  static_cast<const std::uint16_t*>(rows.values) + r * rows.stride, rows.width,
+                  gain)
             : current_kernels().sum_f32(static_cast<const float*>(rows.values) + r * rows.stride,
-                                rows.width, gain);
+                                        rows.width, gain);
     minus[r] = static_cast<float>(sum / rows.width);
   }
 }

@@ -96,7 +96,7 @@ bool precise_gram(const HeadRows& rows, GramWorkspace::Buffers& buffers, Gram& o
     side.pack(column, columns);
     const double* panel = buffers.a.wide_panel.data();
     current_kernels().product_f64(panel, stride, n, panel, stride, n, columns, Part::upper,
-                          buffers.sums.data());
+                                  buffers.sums.data());
   }
   mirror_upper(buffers.sums, n, out.values);
   out.exponent = exponents.weight + exponents.gain;

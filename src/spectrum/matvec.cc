@@ -94,8 +94,8 @@ void multiply_rows(const HeadRows& rows, const float* x, int block, float* y) {
 void multiply_rows_bf16(const HeadRows& rows, const float* x, float* y) {
   const bool paired = cpu_path() == CpuPath::avx512_bf16 && rows.element == Element::bf16;
   if (!paired) return multiply_rows(rows, x, kMatvecBlock, y);
-  paired_multiply(static_cast<const std::uint16_t*>(rows.values), rows.stride, rows.rows, rows.width,
-                  x, y);
+  paired_multiply(static_cast<const std::uint16_t*>(rows.values), rows.stride, rows.rows,
+                  rows.width, x, y);
 }
 
 void add_transposed_rows(const HeadRows& rows, const float* y, int block, float* out) {

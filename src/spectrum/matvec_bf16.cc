@@ -15,7 +15,7 @@ namespace {
 
 #define ULLAGE_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
 
-constexpr int kLanes = 32;     // BF16 numbers of a vector
+constexpr int kLanes = 32;      // BF16 numbers of a vector
 constexpr int kColumns = 1024;  // of x narrowed at a time: 16 KiB, which stay in the first cache
 
 ULLAGE_BF16 inline __m512bh load(const std::uint16_t* values, int left) {
@@ -65,9 +65,11 @@ ULLAGE_BF16 void paired_multiply(const std::uint16_t* rows, std::ptrdiff_t strid
       const float* from = x + static_cast<std::ptrdiff_t>(v) * width + begin;
       for (int c = 0; c < kColumns; c += 16) {
         const int left = columns - c;
-        const auto mask =
-            static_cast<__mmask16>(left >= 16 ? 0xffff : left > 0 ? (1 << left) - 1 : 0);
-        const __m512 values = left > 0 ? _mm512_maskz_loadu_ps(mask, from + c) : _mm512_setzero_ps();
+        const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff
+                                                 : left > 0 ? (1 << left) - 1
+                                                            : 0);
+        const __m512 values =
+            left > 0 ? _mm512_maskz_loadu_ps(mask, from + c) : _mm512_setzero_ps();
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(narrow + v * kColumns + c),
                             reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
       }

@@ -277,8 +277,7 @@ double largest_growth(const Matrix& image, const Matrix& input) {
     const double unit = square > 0.5 ? 1.0 / std::sqrt(square) : 0.0;
     for (int i = 0; i < input.rows(); ++i) basis.vectors(i, k) *= unit;
   }
-  const Matrix whitened =
-      transposed_multiply(basis.vectors, multiply(image, basis.vectors));
+  const Matrix whitened = transposed_multiply(basis.vectors, multiply(image, basis.vectors));
   return std::sqrt(std::max(symmetric_eigen(whitened, false).values.back(), 0.0));
 }
 
@@ -307,12 +306,13 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
     // FP32 products: a Ritz value that moves by less than this has only rounding left to follow.
     constexpr double kRest = 2e-7;
     const auto width = layer.key_width();
-    const double square = lanczos_largest<float>(width, width, kRest, [&](const float* x, float* y) {
-      v.assign(x, x + width);
-      layer.forward(v, u);
-      layer.backward(u, v);
-      std::copy(v.begin(), v.end(), y);
-    });
+    const double square =
+        lanczos_largest<float>(width, width, kRest, [&](const float* x, float* y) {
+          v.assign(x, x + width);
+          layer.forward(v, u);
+          layer.backward(u, v);
+          std::copy(v.begin(), v.end(), y);
+        });
     return ConcatenatedSigma{.value = std::sqrt(std::max(square, 0.0)), .iterations = 0};
   }
   StreamingSigma streaming(queries[0].width, keys[0].width, static_cast<int>(keys.size()));

@@ -58,13 +58,13 @@ std::vector<double> squares_at(const Rotation& rotation, int padded, double tole
   std::vector<T> turned(at(padded));
   for (const double offset : offsets) {
     const Turn turn(rotation, offset);
-    out.push_back(lanczos_product<T>(
-        rotation.head_dim, padded, tolerance, steps, multiply_a, [&](const T* x, T* y) {
-          std::copy_n(x, padded, turned.data());
-          turn.apply(turned.data(), -1.0);
-          multiply_b(turned.data(), y);
-          turn.apply(y, 1.0);
-        }));
+    out.push_back(lanczos_product<T>(rotation.head_dim, padded, tolerance, steps, multiply_a,
+                                     [&](const T* x, T* y) {
+                                       std::copy_n(x, padded, turned.data());
+                                       turn.apply(turned.data(), -1.0);
+                                       multiply_b(turned.data(), y);
+                                       turn.apply(y, 1.0);
+                                     }));
   }
   return out;
 }

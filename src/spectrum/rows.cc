@@ -55,13 +55,13 @@ bool row_norms_squared(const HeadRows& rows, GramWorkspace& workspace, std::span
       continue;
     }
     const float minus = side.minus[size(r)];
-    const double sum =
-        rows.element == Element::bf16
-            ? current_kernels().square_sum_bf16(
-                  static_cast<const std::uint16_t*>(rows.values) + r * rows.stride, rows.width,
-                  side.gain.data(), minus)
-            : current_kernels().square_sum_f32(static_cast<const float*>(rows.values) + r * rows.stride,
-                                       rows.width, side.gain.data(), minus);
+    const double sum = rows.element == Element::bf16
+                           ? current_kernels().square_sum_bf16(
+                                 static_cast<const std::uint16_t*>(rows.values) + r * rows.stride,
+                                 rows.width, side.gain.data(), minus)
+                           : current_kernels().square_sum_f32(
+                                 static_cast<const float*>(rows.values) + r * rows.stride,
+                                 rows.width, side.gain.data(), minus);
     if (!(sum >= kLeastTrace && sum <= kMostTrace)) {
       if (!precise_row(r)) return false;
       side.prepare(rows);

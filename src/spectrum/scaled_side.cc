@@ -50,9 +50,8 @@ void ScaledSide::multiply_block(const float* x, float* y) {
 }
 
 double ScaledSide::norm() {
-  const double square =
-      lanczos_largest<float>(gram_.size(), gram_.padded(), kSingleTolerance,
-                             [&](const float* x, float* y) { multiply(x, y); });
+  const double square = lanczos_largest<float>(gram_.size(), gram_.padded(), kSingleTolerance,
+                                               [&](const float* x, float* y) { multiply(x, y); });
   return std::sqrt(std::max(square, 0.0) * scale());
 }
 

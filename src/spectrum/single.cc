@@ -19,9 +19,8 @@ double largest_of_small(const Square& m) {
 }
 
 double largest_of(const SingleSymmetric& m) {
-  const double value =
-      lanczos_largest<float>(m.size(), m.padded(), kSingleTolerance,
-                             [&](const float* x, float* y) { m.multiply(x, y); });
+  const double value = lanczos_largest<float>(m.size(), m.padded(), kSingleTolerance,
+                                              [&](const float* x, float* y) { m.multiply(x, y); });
   return std::ldexp(value, 2 * m.half_exponent());
 }
 

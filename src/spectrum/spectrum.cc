@@ -98,9 +98,9 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
       symmetric_kernels<double>().multiply(g.row(0), g.stride(), g.size(), x, y);
     };
   };
-  const double square = lanczos_product<double>(a.g.size(), a.g.extent(), kTolerance,
-                                                most_lanczos_steps(a.g.size()), product_with(a.g),
-                                                product_with(b.g));
+  const double square =
+      lanczos_product<double>(a.g.size(), a.g.extent(), kTolerance, most_lanczos_steps(a.g.size()),
+                              product_with(a.g), product_with(b.g));
   return std::ldexp(std::sqrt(square), a.exponent + b.exponent);
 }
 

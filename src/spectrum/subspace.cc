@@ -70,7 +70,8 @@ void TopSubspace::orthonormalise() {
         lower(i, j) = rest / lower(j, j);
         continue;
       }
-      if (!(rest > kLeastPivot * gram(i, i)) || !std::isfinite(rest)) return orthonormalise_slowly();
+      if (!(rest > kLeastPivot * gram(i, i)) || !std::isfinite(rest))
+        return orthonormalise_slowly();
       lower(i, i) = std::sqrt(rest);
     }
   }

@@ -94,17 +94,16 @@ ULLAGE_BODY void multiply_block(const T* m, std::ptrdiff_t stride, int size, con
   for (; c < width; c += kLanes) block_columns<T, kBytes, 1>(m + c, stride, size, x, y + c);
 }
 
-#define ULLAGE_SYMMETRIC_PATH(name, attribute, bytes, vectors)                                  \
-  template <class T>                                                                            \
-  attribute void name##_multiply(const T* m, std::ptrdiff_t stride, int size, const T* x,       \
-                                 T* y) {                                                        \
-    multiply<T, bytes>(m, stride, size, x, y);                                                  \
-  }                                                                                             \
-  template <class T>                                                                            \
-  attribute void name##_block(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) {  \
-    multiply_block<T, bytes, vectors>(m, stride, size, x, y);                                   \
-  }                                                                                             \
-  template <class T>                                                                            \
+#define ULLAGE_SYMMETRIC_PATH(name, attribute, bytes, vectors)                                    \
+  template <class T>                                                                              \
+  attribute void name##_multiply(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) { \
+    multiply<T, bytes>(m, stride, size, x, y);                                                    \
+  }                                                                                               \
+  template <class T>                                                                              \
+  attribute void name##_block(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) {    \
+    multiply_block<T, bytes, vectors>(m, stride, size, x, y);                                     \
+  }                                                                                               \
+  template <class T>                                                                              \
   constexpr SymmetricKernels<T> k_##name = {name##_multiply<T>, name##_block<T>};
 
 ULLAGE_SYMMETRIC_PATH(portable, , 16, 1)

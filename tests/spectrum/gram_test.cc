@@ -217,6 +217,68 @@ TEST_P(GramOnPath, CrossMatchesWithinBf16) {
   }
 }
 
+TEST_P(GramOnPath, OnePassMakesWhatSeparateOnesMake) {
+  std::mt19937_64 random(16);
+  GramWorkspace workspace;
+  for (const Element element : kElements) {
+    for (const bool project : {false, true}) {
+      for (const int width : {64, 129, 300}) {
+        const MadeRows a(gaussian(40, width, random), element, gains(width, random), project);
+        const MadeRows b(gaussian(24, width, random), element,
+                         project ? std::vector<double>{} : gains(width, random), project);
+        Gram stored, folded, key, want_stored, want_folded, want_key;
+        PackedRows packed;
+        Matrix product, want_product;
+        ASSERT_TRUE(gram_pass(b.rows, workspace, {.folded = &key, .keep = &packed}));
+        ASSERT_EQ(packed.empty(), element == Element::f64);
+        GramPass pass{.stored = &stored, .folded = &folded};
+        if (!packed.empty()) {
+          pass.other = &packed;
+          pass.product = &product;
+        }
+        ASSERT_TRUE(gram_pass(a.rows, workspace, pass));
+        ASSERT_TRUE(gram(unfolded(a.rows), Arithmetic::fast, workspace, want_stored));
+        ASSERT_TRUE(gram(a.rows, Arithmetic::fast, workspace, want_folded));
+        ASSERT_TRUE(gram(b.rows, Arithmetic::fast, workspace, want_key));
+        ASSERT_TRUE(cross_gram(a.rows, want_folded, b.rows, want_key, workspace, want_product));
+        const auto same = [](const Gram& got, const Gram& want) {
+          for (int i = 0; i < got.values.rows(); ++i)
+            for (int j = 0; j < got.values.columns(); ++j)
+              ASSERT_EQ(got.values(i, j), want.values(i, j));
+          EXPECT_EQ(got.inflation, want.inflation);
+          EXPECT_EQ(got.means, want.means);
+        };
+        same(stored, want_stored);
+        same(folded, want_folded);
+        same(key, want_key);
+        for (int i = 0; i < product.rows(); ++i)
+          for (int j = 0; j < product.columns(); ++j) ASSERT_EQ(product(i, j), want_product(i, j));
+      }
+    }
+  }
+}
+
+// Only FP64 resolves such rows: their product is not made and they are not kept.
+TEST_P(GramOnPath, OnePassBeyondSinglePrecision) {
+  std::mt19937_64 random(17);
+  GramWorkspace workspace;
+  Matrix values = gaussian(8, 50, random);
+  for (int i = 0; i < 8; ++i)
+    for (double& value : values.row(i)) value *= 3e37;
+  const MadeRows wide(values, Element::f32, {}, false);
+  const MadeRows plain(gaussian(8, 50, random), Element::f32, {}, false);
+  PackedRows packed, refused;
+  Gram key, query;
+  Matrix product;
+  ASSERT_TRUE(gram_pass(plain.rows, workspace, {.folded = &key, .keep = &packed}));
+  ASSERT_TRUE(gram_pass(wide.rows, workspace, {.folded = &query, .keep = &refused}));
+  EXPECT_TRUE(refused.empty());
+  expect_bounds(wide, query);
+  ASSERT_TRUE(
+      gram_pass(wide.rows, workspace, {.folded = &query, .other = &packed, .product = &product}));
+  EXPECT_EQ(product.rows(), 0);
+}
+
 TEST_P(GramOnPath, CrossOfWideRange) {
   std::mt19937_64 random(7);
   GramWorkspace workspace;

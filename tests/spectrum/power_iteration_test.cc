@@ -96,6 +96,31 @@ TEST_P(PowerOnPath, ProductsMatchDouble) {
   }
 }
 
+TEST_P(PowerOnPath, VectorsOfBf16MatchDouble) {
+  std::mt19937_64 random(11);
+  for (const Element element : {Element::bf16, Element::f32}) {
+    for (const auto& [rows, width] :
+         {std::pair{1, 1}, {5, 31}, {16, 64}, {7, 1025}, {33, 2048}, {4, 3000}}) {
+      const MadeRows made(gaussian(rows, width, random), element, {}, false);
+      // Weights of a made head rounded to BF16 are vectors that BF16 holds.
+      const MadeRows vectors(gaussian(kMatvecBlock, width, random), Element::bf16, {}, false);
+      std::vector<float> in;
+      for (int v = 0; v < kMatvecBlock; ++v)
+        for (int c = 0; c < width; ++c) in.push_back(static_cast<float>(vectors.weight(v, c)));
+      std::vector<float> out(static_cast<std::size_t>(rows * kMatvecBlock), 99.0F);
+      multiply_rows_bf16(made.rows, in.data(), out.data());
+      for (int v = 0; v < kMatvecBlock; ++v) {
+        for (int r = 0; r < rows; ++r) {
+          long double want = 0;
+          for (int c = 0; c < width; ++c) want += made.weight(r, c) * vectors.weight(v, c);
+          ASSERT_NEAR(out[static_cast<std::size_t>(r * kMatvecBlock + v)],
+                      static_cast<double>(want), 1e-6 * width);
+        }
+      }
+    }
+  }
+}
+
 TEST_P(PowerOnPath, HeadFromBelowAndWarm) {
   std::mt19937_64 random(2);
   const MadeLayer layer(1, 1, 24, 90, 70, Element::bf16, random);
