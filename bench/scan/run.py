@@ -1,107 +1,123 @@
 """How fast the whole default scan is, beside PyTorch computing sigma alone, and beside reading the bytes.
 
-  python bench/scan/run.py [--work FOLDER] [--rounds N] [--layers N]
+  build/venv/bin/python bench/scan/run.py [--work FOLDER] [--rounds N] [--layers N] [--record]
 
-PyTorch: FP32 Grams, Cholesky, svdvals of one Llama-2-7B-shaped layer (32 heads), both cores, weights in memory.
-ullage: every field of the report, weights read from the page cache. Rounds alternate between the contenders, and each
-figure is a median; the spread stands beside it. Machines are shared: read the ratios, not the seconds.
+PyTorch: FP32 Grams, Cholesky, svdvals of one Llama-2-7B-shaped layer (32 heads) with the weights in memory, times the
+layers. ullage: every field of the report, weights read from the page cache. Contenders take turns within a round; each
+figure is a median with its quartiles, each ratio one of ratios within a round. Machines are shared: read the ratios, not
+the seconds. --record keeps the result in bench/results/scan.json.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import resource
-import statistics
+import struct
 import subprocess
 import sys
 import tempfile
-import time
 
-import made
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-COMMAND = ROOT / "build/release/bin/ullage"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import made  # noqa: E402
+import peer  # noqa: E402
 
 
-def timed(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def torch_sigma(threads):
-    import torch
-
-    torch.set_num_threads(threads)
-    generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(4096, 4096, generator=generator).bfloat16() for _ in range(2)]
-
-    def layer():
-        q, k = (w.float().view(32, 128, 4096) for w in weights)
-        factors = [torch.linalg.cholesky(x @ x.transpose(1, 2)) for x in (q, k)]
-        return torch.linalg.svdvals(factors[0].transpose(1, 2) @ factors[1])
-
-    layer()
-    return layer
-
-
-def scan_seconds(folder, layers, threads):
-    """Seconds of the scan itself, as its report says: the process start is not the subject."""
+def scan(folder, layers, threads):
+    """(seconds of the scan itself, as its report says: the process start is not the subject; peak memory in MiB)."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        run = subprocess.run([COMMAND, "scan", folder, "--layers", f"0:{layers - 1}", "--threads", str(threads), "--json", out.name],
-                             check=True, capture_output=True)
-        assert run.returncode == 0
-        return json.load(open(out.name))["run"]["seconds"]
+        command = [peer.COMMAND, "scan", folder, "--layers", f"0:{layers - 1}", "--threads", str(threads), "--json", out.name]
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(child.pid, 0)
+        assert status == 0
+        return json.load(open(out.name))["run"]["seconds"], usage.ru_maxrss / 1024
 
 
 def read_seconds(folder):
     """Reading Q, K and V through one buffer, on one thread."""
-    path = folder / "model.safetensors"
     buffer = bytearray(1 << 22)
-    with open(path, "rb", buffering=0) as file:
-        return timed(lambda: [None for _ in iter(lambda: file.readinto(buffer), 0)]), path.stat().st_size
+    with open(folder / "model.safetensors", "rb", buffering=0) as file:
+        return peer.timed(lambda: [None for _ in iter(lambda: file.readinto(buffer), 0)])
 
 
-def median(values):
-    return statistics.median(values), (max(values) - min(values)) / statistics.median(values)
+def many_tensors(folder, count=100_000):
+    """A checkpoint of `count` tensors, one number each: what its header costs."""
+    path = folder / "many.safetensors"
+    if not path.exists():
+        names = [f"model.layers.{i}.self_attn.q_proj.weight" for i in range(count)]
+        header = {n: {"dtype": "BF16", "shape": [1, 1], "data_offsets": [2 * i, 2 * i + 2]} for i, n in enumerate(names)}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(2 * count))
+    return path
+
+
+def header_seconds(path):
+    """(ours, Python's safetensors) to open the file and list its names."""
+    from safetensors import safe_open
+
+    def theirs():
+        with safe_open(path, framework="numpy") as file:
+            return len(file.keys())
+
+    bench = peer.ROOT / "build/release/bin/scan_header_bench"
+    ours = float(subprocess.run([bench, path], capture_output=True, text=True, check=True).stdout)
+    return ours, peer.timed(theirs)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "ullage-bench"))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--layers", type=int, default=32)
+    parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     work = pathlib.Path(options.work)
-    folder = made.make(work / f"llama-2-7b-{options.layers}", "llama-2-7b", options.layers)
-    threads = os.cpu_count()
-    peer = torch_sigma(threads)
-    ours, theirs, reads = [], [], []
-    scan_seconds(folder, options.layers, threads)
+    layers, threads = options.layers, os.cpu_count()
+    folder = made.make(work / f"llama-2-7b-{layers}", "llama-2-7b", layers)
+    torch_layer = peer.torch_sigma(threads)
+    scan(folder, layers, threads)
+    rounds = []
     for _ in range(options.rounds):
-        theirs.append(timed(peer) * options.layers)
-        ours.append(scan_seconds(folder, options.layers, threads))
-        seconds, size = read_seconds(folder)
-        reads.append(seconds)
-    scan, scan_spread = median(ours)
-    torch, torch_spread = median(theirs)
-    read, read_spread = median(reads)
-    cpu = subprocess.run([COMMAND, "doctor"], capture_output=True, text=True, check=True).stdout
-    print("\n".join(line for line in cpu.splitlines() if line.startswith("CPU") or " taken" in line))
-    print(f"{options.layers} layers, {size / 2**20:.0f} MiB, {threads} threads, median of {options.rounds} rounds (spread)")
-    print(f"  whole default scan             {scan:8.3f} s ({scan_spread:.0%})")
-    print(f"  PyTorch, sigma alone           {torch:8.3f} s ({torch_spread:.0%})   ratio {torch / scan:.2f}  (at least 2, goal 4; AVX2: 1)")
-    print(f"  reading the bytes, one thread  {read:8.3f} s ({read_spread:.0%})   ratio {scan / read:.2f}  (at most 10, goal 5)")
-    counts = [n for n in (1, 2, 4, 8, 16, 32) if n <= options.layers]
+        seconds, memory = scan(folder, layers, threads)
+        rounds.append({"scan": seconds, "torch": min(peer.timed(torch_layer) for _ in range(3)) * layers,
+                       "read": read_seconds(folder), "memory": memory})
+    figures = {name: peer.middle([r[name] for r in rounds]) for name in ("scan", "torch", "read")}
+    figures["torch over scan"] = peer.middle([r["torch"] / r["scan"] for r in rounds])
+    figures["scan over read"] = peer.middle([r["scan"] / r["read"] for r in rounds])
+    machine = peer.machine()
+    size = (folder / "model.safetensors").stat().st_size
+    print(f"{machine['cpu']}, path {machine['path']}, {threads} threads; {layers} layers, {size / 2**20:.0f} MiB; median (quartiles) of {options.rounds} rounds")
+
+    def line(label, name, unit, note=""):
+        low, mid, high = figures[name]
+        print(f"  {label:30} {mid:8.3f} {unit} ({low:.3f} to {high:.3f})   {note}")
+
+    line("whole default scan", "scan", "s")
+    line("PyTorch, sigma alone", "torch", "s")
+    line("reading the bytes, one thread", "read", "s")
+    wanted = "at least 1" if machine["path"] == "avx2" else "at least 2, goal 4"
+    line("PyTorch over scan", "torch over scan", " ", wanted)
+    line("scan over reading", "scan over read", " ", "at most 10, goal 5")
+    counts = [n for n in (1, 2, 4, 8, 16, 32) if n <= layers]
+    scaling = {}
     print("  layers    " + "".join(f"{n:8d}" for n in counts))
     for used in sorted({1, threads}):
-        print(f"  {used} thread{'s' if used > 1 else ' '} " + "".join(f"{min(scan_seconds(folder, n, used) for _ in range(2)):8.3f}" for n in counts))
+        scaling[str(used)] = [min(scan(folder, n, used)[0] for _ in range(3)) for n in counts]
+        print(f"  {used} thread{'s' if used > 1 else ' '} " + "".join(f"{s:8.3f}" for s in scaling[str(used)]))
+    shapes = {"llama-2-7b": {"peak memory MiB": rounds[-1]["memory"]}}
     for shape in ("llama-2-70b", "gpt2-xl"):
         other = made.make(work / shape, shape)
-        layers = made.SHAPES[shape][0]
-        print(f"  {shape}: {layers} layer{'s' if layers > 1 else ''} in {min(scan_seconds(other, layers, threads) for _ in range(3)):.3f} s")
-    print(f"  peak memory of a scan: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB")
+        count = made.SHAPES[shape][0]
+        runs = [scan(other, count, threads) for _ in range(3)]
+        shapes[shape] = {"layers": count, "seconds": min(s for s, _ in runs), "peak memory MiB": runs[-1][1]}
+        print(f"  {shape}: {count} layer{'s' if count > 1 else ''} in {shapes[shape]['seconds']:.3f} s, {shapes[shape]['peak memory MiB']:.0f} MiB")
+    print(f"  peak memory, llama-2-7b: {rounds[-1]['memory']:.0f} MiB")
+    headers = [header_seconds(many_tensors(work)) for _ in range(options.rounds)]
+    figures["header of 100,000 tensors, safetensors over ullage"] = peer.middle([b / a for a, b in headers])
+    line("header, safetensors over ullage", "header of 100,000 tensors, safetensors over ullage", " ", "at least 1")
+    if options.record:
+        peer.record("scan", {"machine": machine, "rounds": options.rounds, "layers": layers, "figures": figures,
+                             "seconds by layers": {"layers": counts, **scaling}, "shapes": shapes})
     return 0
 
 
