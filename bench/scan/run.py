@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import made  # noqa: E402
@@ -27,9 +28,21 @@ def scan(folder, layers, threads):
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = [peer.COMMAND, "scan", folder, "--layers", f"0:{layers - 1}", "--threads", str(threads), "--json", out.name]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
-        assert status == 0
-        return json.load(open(out.name))["run"]["seconds"], usage.ru_maxrss / 1024
+        peak = 0
+        while child.poll() is None:
+            peak = max(peak, high_water(child.pid))
+            time.sleep(0.01)
+        assert child.returncode == 0
+        return json.load(open(out.name))["run"]["seconds"], peak / 1024
+
+
+def high_water(pid):
+    """The most memory that a process had resident so far, in KiB. A child's rusage would count the parent before exec."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def read_seconds(folder):
