@@ -29,7 +29,8 @@ int main(int argc, char** argv) {
   }
   const int heads = std::atoi(argv[1]), head_dim = std::atoi(argv[2]), width = std::atoi(argv[3]),
             threads = std::atoi(argv[4]);
-  const std::size_t head_size = static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(width);
+  const std::size_t head_size =
+      static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(width);
   std::vector<std::uint16_t> weights(2 * head_size * static_cast<std::size_t>(heads));
   std::mt19937_64 random(1);
   // Sign, an exponent around 2^-7 and any mantissa: what matters here is that products cost what they cost.
