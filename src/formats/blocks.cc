@@ -103,21 +103,14 @@ CastCounts cast_mx_run(const Job& job, const MxParameters& mx, std::size_t first
     const std::uint32_t code = scale_buffer[block];
     job.put_scale(scale_index + block, code, std::bit_cast<float>(mx_scale_pattern(code)));
   }
-  CastCounts counts;
-  counts.elements = count;
-  counts.nan = found.nan;
-  counts.saturated = found.saturated;
-  counts.flushed = found.flushed;
-  counts.amax = static_cast<double>(found.amax);
-  counts.error_sum = found.error;
-  counts.error_count = count - found.nan - found.saturated;
-  return counts;
+  return to_counts(found, count);
 }
 
-Result<CastCounts> cast_mx(const Job& job) {
-  const MxParameters mx = mx_parameters(job.options.rule, job.format.element);
+// work(first, count, index of its first scale, stream) -> CastCounts for runs of blocks of `width` along rows.
+template <class Work>
+Result<CastCounts> in_runs(const Job& job, std::size_t width, const Work& work) {
   // Rows of whole blocks are one long row.
-  const bool whole = job.shape.columns % kMxBlock == 0;
+  const bool whole = job.shape.columns % width == 0;
   const std::size_t rows = whole ? 1 : job.shape.rows;
   const std::size_t columns = whole ? job.shape.rows * job.shape.columns : job.shape.columns;
   const std::size_t row_scales = whole ? 0 : job.shape.scale_columns;
@@ -130,12 +123,19 @@ Result<CastCounts> cast_mx(const Job& job) {
                      for (std::size_t i = begin; i < end; ++i) {
                        const std::size_t row = i / runs;
                        const std::size_t column = i % runs * kBlock;
-                       add(counts, cast_mx_run(job, mx, row * columns + column,
-                                               std::min(kBlock, columns - column),
-                                               row * row_scales + column / kMxBlock, stream));
+                       add(counts, work(row * columns + column, std::min(kBlock, columns - column),
+                                        row * row_scales + column / width, stream));
                      }
                      return counts;
                    });
+}
+
+Result<CastCounts> cast_mx(const Job& job) {
+  const MxParameters mx = mx_parameters(job.options.rule, job.format.element);
+  return in_runs(job, kMxBlock,
+                 [&](std::size_t first, std::size_t count, std::size_t scale_index, bool stream) {
+                   return cast_mx_run(job, mx, first, count, scale_index, stream);
+                 });
 }
 
 // The largest finite multiplier where a division overflows.
@@ -143,76 +143,159 @@ float at_most_largest(float x) { return std::min(x, FLT_MAX); }
 
 // NVIDIA's two-level recipe: the array's largest value goes to 448 * 6, each block's scale is its largest
 // magnitude over 6 in E4M3, and elements are multiplied by the reciprocal of what decoding will use.
-Result<CastCounts> cast_nvfp4(const Job& job, float amax, float& global_scale) {
-  const auto most_element = static_cast<float>(job.format.element.max_finite());
-  const auto most_scale = static_cast<float>(kE4M3.max_finite());
-  float encode_all = at_most_largest(most_scale * most_element / amax);
-  if (!(encode_all > 0)) encode_all = 1;  // infinity or NaN in the array
-  const float decode_all = 1 / encode_all;
-  global_scale = decode_all;
-  const std::size_t columns = job.shape.columns;
-  const auto width = static_cast<std::size_t>(job.format.columns);
-  const auto cast_block = [&](std::size_t block) {
-    const std::size_t row = block / job.shape.scale_columns;
-    const std::size_t column = block % job.shape.scale_columns * width;
-    const std::size_t first = row * columns + column;
-    const std::size_t count = std::min(width, columns - column);
-    std::array<float, 16> buffer;
-    const float* values = job.reader.read(first, count, buffer.data());
-    const auto largest = std::bit_cast<float>(job.kernels.largest(values, count));
-    const float wanted = at_most_largest(largest / most_element * encode_all);
-    const std::uint32_t code =
-        encode(kE4M3, static_cast<double>(std::isnan(largest) ? largest : wanted),
-               {.overflow = Overflow::saturate});
-    const float decode_block = static_cast<float>(decode(kE4M3, code)) * decode_all;
-    job.put_scale(block, code, decode_block);
-    return job.caster.cast(
-        values, count, first, job.codes + first,
-        std::isnan(decode_block) ? decode_block : at_most_largest(1 / decode_block));
-  };
-  const std::size_t blocks = job.shape.scale_rows * job.shape.scale_columns;
-  return in_chunks(blocks, kChunk / width, job.options.cast.threads,
-                   [&](std::size_t begin, std::size_t end) {
-                     CastCounts counts;
-                     for (std::size_t block = begin; block < end; ++block)
-                       add(counts, cast_block(block));
-                     return counts;
-                   });
+class Nvfp4 {
+ public:
+  Nvfp4(const Job& job, float amax, CpuPath path)
+      : job_(job),
+        most_element_(static_cast<float>(job.format.element.max_finite())),
+        scale_caster_(kE4M3, {.overflow = Overflow::saturate}, path),
+        scale_decoder_(kE4M3, path) {
+    const auto most_scale = static_cast<float>(kE4M3.max_finite());
+    encode_all_ = at_most_largest(most_scale * most_element_ / amax);
+    if (!(encode_all_ > 0)) encode_all_ = 1;  // infinity or NaN in the array
+    decode_all_ = 1 / encode_all_;
+  }
+  [[nodiscard]] float decode_all() const { return decode_all_; }
+
+  // A run of one row, count <= kBlock, that begins at a block's begin; only the last block may be short.
+  CastCounts cast(std::size_t first, std::size_t count, std::size_t scale_index,
+                  bool stream) const {
+    alignas(64) std::array<float, kBlock> buffer;
+    alignas(64) std::array<std::uint8_t, kBlock> code_buffer;
+    std::array<std::uint32_t, kBlocks> patterns;
+    std::array<float, kBlocks> scales;
+    std::array<float, kBlocks> multipliers;
+    std::array<float, kBlocks> reciprocals;
+    std::array<std::uint8_t, kBlocks> scale_codes;
+    const float* values = job_.reader.read(first, count, buffer.data());
+    const std::size_t whole = count / kRow * kRow;
+    const std::size_t blocks = ceil_divide(count, kRow);
+    job_.kernels.largest_of_rows(values, whole, patterns.data());
+    if (whole < count) patterns[blocks - 1] = job_.kernels.largest(values + whole, count - whole);
+    for (std::size_t block = 0; block < blocks; ++block) {
+      const auto largest = std::bit_cast<float>(patterns[block]);
+      const float wanted = at_most_largest(largest / most_element_ * encode_all_);
+      scales[block] = std::isnan(largest) ? largest : wanted;
+    }
+    scale_caster_.cast(scales.data(), blocks, 0, scale_codes.data());
+    scale_decoder_.run(scale_codes.data(), blocks, scales.data());
+    for (std::size_t block = 0; block < blocks; ++block) {
+      const float decode_block = scales[block] * decode_all_;
+      multipliers[block] =
+          std::isnan(decode_block) ? decode_block : at_most_largest(1 / decode_block);
+      // Under NaN no error is counted.
+      reciprocals[block] = std::isnan(multipliers[block]) ? 0 : 1 / multipliers[block];
+      job_.put_scale(scale_index + block, scale_codes[block], decode_block);
+    }
+    std::uint8_t* codes = stream ? code_buffer.data() : job_.codes + first;
+    CastCounts counts =
+        job_.caster.cast_rows(values, whole, first, multipliers.data(), reciprocals.data(), codes);
+    if (whole < count)
+      add(counts, job_.caster.cast(values + whole, count - whole, first + whole, codes + whole,
+                                   multipliers[blocks - 1]));
+    for (std::size_t block = 0; block < blocks; ++block)
+      if (std::isnan(multipliers[block]))
+        lose(values + block * kRow, std::min(kRow, count - block * kRow), counts);
+    if (stream) stream_copy(job_.codes + first, codes, count);
+    return counts;
+  }
+
+ private:
+  // A block whose scale is NaN was counted as NaN throughout: only those of its inputs are that are.
+  static void lose(const float* values, std::size_t count, CastCounts& counts) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (std::isnan(values[i])) continue;
+      --counts.nan;
+      ++counts.saturated;
+      counts.amax = std::max(counts.amax, static_cast<double>(std::fabs(values[i])));
+    }
+  }
+
+  static constexpr std::size_t kBlocks = kBlock / kRow;
+  const Job& job_;
+  float most_element_;
+  float encode_all_;
+  float decode_all_;
+  RunCaster scale_caster_;
+  Decoder scale_decoder_;
+};
+
+Result<CastCounts> cast_nvfp4(const Job& job, float amax, CpuPath path, float& global_scale) {
+  const Nvfp4 recipe(job, amax, path);
+  global_scale = recipe.decode_all();
+  return in_runs(job, kRow,
+                 [&](std::size_t first, std::size_t count, std::size_t scale_index, bool stream) {
+                   return recipe.cast(first, count, scale_index, stream);
+                 });
 }
 
+// Tiles side by side are cast together, so that rows are long; those of one unit stay in the second-level cache.
 Result<CastCounts> cast_tiles(const Job& job) {
+  constexpr std::size_t kUnitColumns = 1024;
+  static_assert(kMostTile <= kBlock && kUnitColumns <= kBlock);
   const auto height = static_cast<std::size_t>(job.format.rows);
   const auto width = static_cast<std::size_t>(job.format.columns);
+  const std::size_t columns = job.shape.columns;
+  const std::size_t tiles = std::max<std::size_t>(1, kUnitColumns / width);  // of a unit
+  const std::size_t units = ceil_divide(job.shape.scale_columns, tiles);     // side by side
   const CurrentScaling scaling = {.power_of_two = job.options.power_of_two};
-  const auto cast_tile = [&](std::size_t tile) {
-    const std::size_t top = tile / job.shape.scale_columns * height;
-    const std::size_t left = tile % job.shape.scale_columns * width;
+  const bool stream = job.shape.rows * columns * 5 >= kStreamBytes;
+  const auto cast_unit = [&](std::size_t unit) {
+    const std::size_t tile_row = unit / units;
+    const std::size_t first_tile = unit % units * tiles;
+    const std::size_t top = tile_row * height;
     const std::size_t bottom = std::min(job.shape.rows, top + height);
-    const std::size_t count = std::min(width, job.shape.columns - left);
-    std::array<float, kMostTile> buffer;
-    std::uint32_t largest = 0;
+    const std::size_t left = first_tile * width;
+    const std::size_t length = std::min(tiles * width, columns - left);
+    const std::size_t here = ceil_divide(length, width);
+    alignas(64) std::array<float, kBlock> buffer;
+    alignas(64) std::array<std::uint8_t, kBlock> code_buffer;
+    std::array<std::uint32_t, kUnitColumns> largest = {};
     for (std::size_t row = top; row < bottom; ++row) {
-      const std::size_t first = row * job.shape.columns + left;
-      largest = std::max(largest,
-                         job.kernels.largest(job.reader.read(first, count, buffer.data()), count));
+      const float* values = job.reader.read(row * columns + left, length, buffer.data());
+      for (std::size_t tile = 0; tile < here; ++tile)
+        largest[tile] = std::max(
+            largest[tile],
+            job.kernels.largest(values + tile * width, std::min(width, length - tile * width)));
     }
-    const float multiplier =
-        current_scale(std::bit_cast<float>(largest), job.format.element, scaling);
-    job.put_scale(tile, 0, 1 / multiplier);
+    std::array<float, kUnitColumns> multipliers;
+    for (std::size_t tile = 0; tile < here; ++tile) {
+      multipliers[tile] =
+          current_scale(std::bit_cast<float>(largest[tile]), job.format.element, scaling);
+      job.put_scale(tile_row * job.shape.scale_columns + first_tile + tile, 0,
+                    1 / multipliers[tile]);
+    }
+    // Rows of kRow lie within one tile where its width allows.
+    const std::size_t whole = width % kRow == 0 ? length / kRow * kRow : 0;
+    std::array<float, kBlock / kRow> row_multipliers;
+    std::array<float, kBlock / kRow> row_reciprocals;
+    for (std::size_t i = 0; i < whole / kRow; ++i) {
+      row_multipliers[i] = multipliers[i * kRow / width];
+      row_reciprocals[i] = 1 / row_multipliers[i];
+    }
     CastCounts counts;
     for (std::size_t row = top; row < bottom; ++row) {
-      const std::size_t first = row * job.shape.columns + left;
-      const float* values = job.reader.read(first, count, buffer.data());
-      add(counts, job.caster.cast(values, count, first, job.codes + first, multiplier));
+      const std::size_t first = row * columns + left;
+      const float* values = job.reader.read(first, length, buffer.data());
+      std::uint8_t* codes = stream ? code_buffer.data() : job.codes + first;
+      if (whole > 0)
+        add(counts, job.caster.cast_rows(values, whole, first, row_multipliers.data(),
+                                         row_reciprocals.data(), codes));
+      for (std::size_t at = whole; at < length;) {
+        const std::size_t tile = at / width;
+        const std::size_t count = std::min((tile + 1) * width, length) - at;
+        add(counts, job.caster.cast(values + at, count, first + at, codes + at, multipliers[tile]));
+        at += count;
+      }
+      if (stream) stream_copy(job.codes + first, codes, length);
     }
     return counts;
   };
-  return in_chunks(job.shape.scale_rows * job.shape.scale_columns,
-                   kChunk / std::max<std::size_t>(1, height * width), job.options.cast.threads,
-                   [&](std::size_t begin, std::size_t end) {
+  return in_chunks(job.shape.scale_rows * units, kChunk / (height * kUnitColumns),
+                   job.options.cast.threads, [&](std::size_t begin, std::size_t end) {
                      CastCounts counts;
-                     for (std::size_t tile = begin; tile < end; ++tile)
-                       add(counts, cast_tile(tile));
+                     for (std::size_t unit = begin; unit < end; ++unit)
+                       add(counts, cast_unit(unit));
                      return counts;
                    });
 }
@@ -270,7 +353,7 @@ Result<BlockArray> cast_blocks(const ArrayView& source, const BlockFormat& forma
       break;
     case BlockScale::e4m3_and_fp32: {
       ULLAGE_ASSIGN(const float amax, largest_magnitude(source, options.cast.threads));
-      counts = cast_nvfp4(job, amax, shape.global_scale);
+      counts = cast_nvfp4(job, amax, path, shape.global_scale);
       break;
     }
     case BlockScale::fp32:

@@ -23,15 +23,14 @@ namespace ullage::formats::HWY_NAMESPACE {
 namespace {
 
 // The exact way: one vector's codes with sign; adds to the tally and to the sums.
-template <Body kBody, bool kStochastic, bool kScaled>
-HWY_INLINE VU cast_exactly(VF input, VU random, Scale scale, const CastParameters& p, Tally& tally,
+template <Body kBody, bool kStochastic>
+HWY_INLINE VU cast_exactly(VF input, VF x, VU random, const CastParameters& p, Tally& tally,
                            VF& error_found, VI& largest_sum) {
   const F f;
   const U u;
   const I i;
   const VU sign_bit = hn::Set(u, 0x80000000);
   const VU input_magnitude = magnitude_bits(hn::BitCast(u, input));
-  const VF x = kScaled ? hn::Mul(input, scale.multiplier) : input;
   const VU bits = hn::BitCast(u, x);
   const VU magnitude = magnitude_bits(bits);
   const VU sign = hn::And(sign_bit, bits);
@@ -73,19 +72,25 @@ HWY_INLINE VU cast_exactly(VF input, VU random, Scale scale, const CastParameter
   return code;
 }
 
-template <bool kScaled>
-HWY_INLINE void add_errors(const VF (&errors)[kVectors], Scale scale, Sums& sums) {
+template <Scaling kScaling>
+HWY_INLINE void add_errors(const VF (&errors)[kVectors], const Scale& scale, Sums& sums) {
   for (std::size_t part = 0; part < kParts; ++part) {
-    VF error = hn::Add(errors[part], errors[part + kParts]);
-    if constexpr (kScaled) error = hn::Mul(error, scale.reciprocal);
+    VF first = errors[part];
+    VF second = errors[part + kParts];
+    if constexpr (kScaling == Scaling::rows) {
+      first = hn::Mul(first, scale.reciprocal[0]);
+      second = hn::Mul(second, scale.reciprocal[1]);
+    }
+    VF error = hn::Add(first, second);
+    if constexpr (kScaling == Scaling::group) error = hn::Mul(error, scale.reciprocal[0]);
     sums.error[part] = hn::Add(sums.error[part], error);
   }
 }
 
 // The short way: kGroup inputs of which none overflows.
-template <Body kBody, bool kStochastic, bool kScaled, class Code>
+template <Body kBody, bool kStochastic, Scaling kScaling, class Code>
 HWY_INLINE void cast_group(const float* HWY_RESTRICT values,
-                           const std::uint32_t* HWY_RESTRICT random, Scale scale,
+                           const std::uint32_t* HWY_RESTRICT random, const Scale& scale,
                            const CastParameters& p, [[maybe_unused]] const Constants& k, Sums& sums,
                            Code* HWY_RESTRICT to) {
   const F f;
@@ -96,7 +101,7 @@ HWY_INLINE void cast_group(const float* HWY_RESTRICT values,
   VU inputs[kVectors];
   for (std::size_t v = 0; v < kVectors; ++v) {
     const VF input = hn::LoadU(f, values + v * kLanes);
-    const VF x = kScaled ? hn::Mul(input, scale.multiplier) : input;
+    const VF x = kScaling == Scaling::none ? input : hn::Mul(input, scale.multiplier[v / kParts]);
     inputs[v] = hn::BitCast(u, input);
     bits[v] = hn::BitCast(u, x);
     Codes found;
@@ -113,13 +118,13 @@ HWY_INLINE void cast_group(const float* HWY_RESTRICT values,
     codes[v] = found.code;
     errors[v] = hn::Sub(found.value, x);
   }
-  add_errors<kScaled>(errors, scale, sums);
+  add_errors<kScaling>(errors, scale, sums);
   store_group<kBody>(codes, bits, inputs, p, k, sums.zeros, to);
 }
 
 // The short way for groups in which finite values overflow: nearest_even, saturating. Counts those that do.
-template <bool kScaled, class Code>
-HWY_INLINE void cast_group_clipping(const float* HWY_RESTRICT values, Scale scale,
+template <Scaling kScaling, class Code>
+HWY_INLINE void cast_group_clipping(const float* HWY_RESTRICT values, const Scale& scale,
                                     const CastParameters& p, const Constants& k, Sums& sums,
                                     VI& clipped, Code* HWY_RESTRICT to) {
   const F f;
@@ -132,7 +137,7 @@ HWY_INLINE void cast_group_clipping(const float* HWY_RESTRICT values, Scale scal
   VU inputs[kVectors];
   for (std::size_t v = 0; v < kVectors; ++v) {
     const VF input = hn::LoadU(f, values + v * kLanes);
-    const VF x = kScaled ? hn::Mul(input, scale.multiplier) : input;
+    const VF x = kScaling == Scaling::none ? input : hn::Mul(input, scale.multiplier[v / kParts]);
     inputs[v] = hn::BitCast(u, input);
     bits[v] = hn::BitCast(u, x);
     const Codes found = round_nearest(bits[v], p, k);
@@ -142,25 +147,26 @@ HWY_INLINE void cast_group_clipping(const float* HWY_RESTRICT values, Scale scal
     clipped = hn::Sub(clipped, hn::VecFromMask(i, over));
     errors[v] = hn::IfThenZeroElse(hn::RebindMask(f, over), hn::Sub(found.value, x));
   }
-  add_errors<kScaled>(errors, scale, sums);
+  add_errors<kScaling>(errors, scale, sums);
   store_group<Body::nearest>(codes, bits, inputs, p, k, sums.zeros, to);
 }
 
 // The exact way for kGroup inputs, or for the kRow that are left at the end.
-template <Body kBody, bool kStochastic, bool kScaled, class Code>
+template <Body kBody, bool kStochastic, Scaling kScaling, class Code>
 HWY_NOINLINE void cast_group_exactly(const float* HWY_RESTRICT values, std::size_t count,
-                                     const std::uint32_t* HWY_RESTRICT random, Scale scale,
+                                     const std::uint32_t* HWY_RESTRICT random, const Scale& scale,
                                      const CastParameters& p, Tally& tally, Sums& sums,
                                      Code* HWY_RESTRICT to) {
   VF errors[kVectors];
   for (VF& error : errors) error = hn::Zero(F());
   for (std::size_t v = 0; v < count / kLanes; ++v) {
     const VU words = kStochastic ? hn::LoadU(U(), random + v * kLanes) : hn::Zero(U());
-    store(cast_exactly<kBody, kStochastic, kScaled>(hn::LoadU(F(), values + v * kLanes), words,
-                                                    scale, p, tally, errors[v], sums.largest),
+    const VF input = hn::LoadU(F(), values + v * kLanes);
+    const VF x = kScaling == Scaling::none ? input : hn::Mul(input, scale.multiplier[v / kParts]);
+    store(cast_exactly<kBody, kStochastic>(input, x, words, p, tally, errors[v], sums.largest),
           to + v * kLanes);
   }
-  add_errors<kScaled>(errors, scale, sums);
+  add_errors<kScaling>(errors, scale, sums);
 }
 
 // Adds a call's findings; the lanes' errors in their order.

@@ -73,6 +73,14 @@ using RandomKernel = void (*)(std::uint64_t seed, std::uint64_t first, std::size
 // The largest pattern of |values|: past infinity's where one is NaN.
 using LargestKernel = std::uint32_t (*)(const float* values, std::size_t count);
 
+// patterns[row]: the same of each kRow values; count is a multiple of kRow.
+using LargestOfRowsKernel = void (*)(const float* values, std::size_t count,
+                                     std::uint32_t* patterns);
+// Small formats of one byte; each row under multipliers[row], its errors multiplied by reciprocals[row].
+using RowsKernel = void (*)(const float* values, std::size_t count, const std::uint32_t* random,
+                            const CastParameters& parameters, const float* multipliers,
+                            const float* reciprocals, std::uint8_t* codes, BlockCounts& counts);
+
 // How an MX block's scale follows from the pattern of its largest magnitude; mx_scale.h.
 struct MxParameters {
   bool by_reciprocal = false;
@@ -99,6 +107,10 @@ struct CastKernels {
   CastKernel scaled_small[3];
   CastKernel scaled_small_stochastic[3];
   LargestKernel largest;
+  LargestOfRowsKernel largest_of_rows;
+  RowsKernel rows_nearest;
+  RowsKernel rows_small;
+  RowsKernel rows_stochastic;
 };
 struct MxKernels {
   MxKernel nearest;

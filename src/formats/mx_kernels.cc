@@ -146,8 +146,7 @@ void cast_mx(const float* HWY_RESTRICT values, std::size_t count,
   for (std::size_t block = 0; block < blocks; ++block)
     scales[block] = static_cast<std::uint8_t>(found.codes[block]);
   const auto scale_of = [&](std::size_t block) HWY_ATTR {
-    const F f;
-    return Scale{hn::Set(f, found.multipliers[block]), hn::Set(f, found.reciprocals[block])};
+    return uniform_scale(found.multipliers[block], found.reciprocals[block]);
   };
 
   Tally tally;
@@ -166,16 +165,17 @@ void cast_mx(const float* HWY_RESTRICT values, std::size_t count,
     for (std::uint64_t left = all & ~found.overflowing; left != 0; left &= left - 1) {
       const auto block = static_cast<std::size_t>(std::countr_zero(left));
       const std::size_t at = block * kMxBlock;
-      cast_group<kBody, kStochastic, true>(values + at, kStochastic ? random + at : nullptr,
-                                           scale_of(block), p, k, registers, codes + at);
+      cast_group<kBody, kStochastic, Scaling::group>(values + at,
+                                                     kStochastic ? random + at : nullptr,
+                                                     scale_of(block), p, k, registers, codes + at);
     }
     if constexpr (kBody == Body::nearest) {
       VI clipped = hn::Zero(I());
       for (std::uint64_t left = all & clipping; left != 0; left &= left - 1) {
         const auto block = static_cast<std::size_t>(std::countr_zero(left));
         const std::size_t at = block * kMxBlock;
-        cast_group_clipping<true>(values + at, scale_of(block), p, k, registers, clipped,
-                                  codes + at);
+        cast_group_clipping<Scaling::group>(values + at, scale_of(block), p, k, registers, clipped,
+                                            codes + at);
       }
       tally.saturated += static_cast<std::uint64_t>(hn::GetLane(hn::SumOfLanes(I(), clipped)));
     }
@@ -187,7 +187,7 @@ void cast_mx(const float* HWY_RESTRICT values, std::size_t count,
     if (scales[block] == kE8M0.nan_code())
       lose_block(values + at, parameters, codes + at, tally, sums);
     else
-      cast_group_exactly<kBody, kStochastic, true>(
+      cast_group_exactly<kBody, kStochastic, Scaling::group>(
           values + at, kMxBlock, kStochastic ? random + at : nullptr, scale_of(block), parameters,
           tally, sums, codes + at);
   }

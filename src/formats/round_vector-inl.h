@@ -49,11 +49,17 @@ struct Sums {
   VI zeros;  // codes that are zero, less inputs that are
 };
 
-// What values are multiplied by before, and errors after.
+// What values are multiplied by before, and errors after: nothing, one number for a group, or one for each row of it.
+enum class Scaling { none, group, rows };
 struct Scale {
-  VF multiplier;
-  VF reciprocal;
+  VF multiplier[kGroup / kRow];
+  VF reciprocal[kGroup / kRow];
 };
+HWY_INLINE Scale uniform_scale(float multiplier, float reciprocal) {
+  const VF by = hn::Set(F(), multiplier);
+  const VF back = hn::Set(F(), reciprocal);
+  return {{by, by}, {back, back}};
+}
 
 // Codes, and the values they stand for.
 struct Codes {

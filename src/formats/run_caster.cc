@@ -55,6 +55,18 @@ void add(CastCounts& sum, const CastCounts& part) {
   sum.error_count += part.error_count;
 }
 
+CastCounts to_counts(const BlockCounts& found, std::size_t count) {
+  CastCounts counts;
+  counts.elements = count;
+  counts.nan = found.nan;
+  counts.saturated = found.saturated;
+  counts.flushed = found.flushed;
+  counts.amax = static_cast<double>(found.amax);
+  counts.error_sum = found.error;
+  counts.error_count = count - found.nan - found.saturated;
+  return counts;
+}
+
 RunCaster::RunCaster(const Format& to, const CastOptions& options, CpuPath path)
     : to_(to),
       options_(options),
@@ -77,6 +89,9 @@ RunCaster::RunCaster(const Format& to, const CastOptions& options, CpuPath path)
       scaled_kernel_ = (stochastic ? kernels.scaled_small_stochastic
                         : nearest  ? kernels.scaled_nearest
                                    : kernels.scaled_small)[width];
+      rows_kernel_ = stochastic ? kernels.rows_stochastic
+                     : nearest  ? kernels.rows_nearest
+                                : kernels.rows_small;
       break;
     case KernelShape::scalar:
       break;
@@ -106,7 +121,7 @@ CastCounts RunCaster::cast(const float* values, std::size_t count, std::size_t f
   CastParameters parameters = parameters_;
   if (scale) {
     parameters.scale = *scale;
-    parameters.unscale = 1 / *scale;
+    parameters.unscale = std::isnan(*scale) ? 0 : 1 / *scale;  // no error is counted under NaN
   }
   alignas(64) std::array<std::uint32_t, kBlock + kRandomGroup> words;
   const std::uint32_t* random_words = random(first, count, words.data());
@@ -124,15 +139,17 @@ CastCounts RunCaster::cast(const float* values, std::size_t count, std::size_t f
     std::memcpy(static_cast<char*>(codes) + whole * to_.bytes(), row_codes.data(),
                 (count - whole) * to_.bytes());
   }
-  CastCounts counts;
-  counts.elements = count;
-  counts.nan = found.nan;
-  counts.saturated = found.saturated;
-  counts.flushed = found.flushed;
-  counts.amax = static_cast<double>(found.amax);
-  counts.error_sum = found.error;
-  counts.error_count = count - found.nan - found.saturated;
-  return counts;
+  return to_counts(found, count);
+}
+
+CastCounts RunCaster::cast_rows(const float* values, std::size_t count, std::size_t first,
+                                const float* multipliers, const float* reciprocals,
+                                std::uint8_t* codes) const noexcept {
+  alignas(64) std::array<std::uint32_t, kBlock + kRandomGroup> words;
+  BlockCounts found;
+  rows_kernel_(values, count, random(first, count, words.data()), parameters_, multipliers,
+               reciprocals, codes, found);
+  return to_counts(found, count);
 }
 
 }  // namespace ullage::formats

@@ -12,6 +12,8 @@ namespace ullage::formats {
 
 // Sums of counts; take them in a fixed order.
 void add(CastCounts& sum, const CastCounts& part);
+// What a kernel found in `count` elements.
+CastCounts to_counts(const BlockCounts& found, std::size_t count);
 
 class RunCaster {
  public:
@@ -21,6 +23,11 @@ class RunCaster {
   // With a scale, the FP32 product value * scale is cast, and counts are in the units of the values.
   CastCounts cast(const float* values, std::size_t count, std::size_t first, void* codes,
                   std::optional<float> scale = std::nullopt) const noexcept;
+  // Whole rows of kRow values, each under a multiplier of its own; small formats of one byte.
+  // reciprocals: one over each multiplier.
+  CastCounts cast_rows(const float* values, std::size_t count, std::size_t first,
+                       const float* multipliers, const float* reciprocals,
+                       std::uint8_t* codes) const noexcept;
   // By definition, FP64 sources too.
   CastCounts cast(const double* values, std::size_t count, std::size_t first,
                   void* codes) const noexcept;
@@ -38,6 +45,7 @@ class RunCaster {
   CastParameters parameters_;
   CastKernel kernel_ = nullptr;  // null: by definition
   CastKernel scaled_kernel_ = nullptr;
+  RowsKernel rows_kernel_ = nullptr;
   RandomKernel random_;
 };
 

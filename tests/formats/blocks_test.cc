@@ -291,8 +291,8 @@ TEST(BlockCounts, AreTheDefinitionsAndTheSameBitsOnEveryPath) {
   for (std::size_t i = 50; i < values.size(); i += 5003) values[i] = NAN;
   for (std::size_t i = 90; i < values.size(); i += 7001) values[i] = INFINITY;
   for (const BlockFormat& format : kBlockFormats) {
-    if (format.scale != BlockScale::e8m0) continue;
-    for (const ScaleRule rule : kScaleRules)
+    for (const ScaleRule rule : kScaleRules) {
+      if (format.scale != BlockScale::e8m0 && rule != ScaleRule::floor) continue;
       for (const Rounding rounding :
            {Rounding::nearest_even, Rounding::nearest_away, Rounding::stochastic})
         for (const Overflow::Value overflow : {Overflow::saturate, Overflow::non_saturating}) {
@@ -306,10 +306,14 @@ TEST(BlockCounts, AreTheDefinitionsAndTheSameBitsOnEveryPath) {
             found.push_back(blocked.shape.counts);
             if (path != CpuPath::portable) continue;
             CastCounts expected;
+            std::uint64_t nan = 0;
             for (std::size_t i = 0; i < values.size(); ++i) {
               const std::size_t row = i / kColumns;
               const float scale =
-                  blocked.scales[row * blocked.shape.scale_columns + i % kColumns / 32];
+                  blocked.scales[row / static_cast<std::size_t>(format.rows) *
+                                     blocked.shape.scale_columns +
+                                 i % kColumns / static_cast<std::size_t>(format.columns)];
+              nan += std::isnan(values[i]) ? 1 : 0;
               if (values[i] > static_cast<float>(expected.amax) ||
                   -values[i] > static_cast<float>(expected.amax))
                 expected.amax = static_cast<double>(std::fabs(values[i]));
@@ -317,6 +321,7 @@ TEST(BlockCounts, AreTheDefinitionsAndTheSameBitsOnEveryPath) {
               expected.flushed +=
                   values[i] != 0 && decode(format.element, blocked.codes[i]) == 0 ? 1 : 0;
             }
+            EXPECT_EQ(found.front().nan, nan) << format.label();
             EXPECT_EQ(found.front().flushed, expected.flushed) << format.label();
             EXPECT_EQ(found.front().amax, expected.amax) << format.label();
           }
@@ -329,6 +334,7 @@ TEST(BlockCounts, AreTheDefinitionsAndTheSameBitsOnEveryPath) {
             EXPECT_EQ(counts.error_count, found.front().error_count);
           }
         }
+    }
   }
 }
 

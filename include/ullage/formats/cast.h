@@ -19,7 +19,7 @@ namespace ullage::formats {
 struct CastCounts {
   std::uint64_t elements = 0;
   std::uint64_t nan = 0;  // inputs that are NaN
-  // Inputs, infinities too, whose rounding lies past the largest finite value; in MX blocks also those
+  // Inputs, infinities too, whose rounding lies past the largest finite value; in blocks also those
   // that a NaN scale loses.
   std::uint64_t saturated = 0;
   std::uint64_t flushed = 0;  // inputs not zero that became zero
