@@ -42,9 +42,10 @@ UnitSide in_units(const Side& side) {
   out.exponent = size > 0.0 ? std::ilogb(size) : 0;
   if (side.layer_norm) out.sphere = std::sqrt(side.width / (side.width - 1.0));
   const double unit = std::ldexp(1.0, -out.exponent);
+  const double square = out.sphere * out.sphere;
   out.gram = side.gram;
   for (int i = 0; i < n; ++i) {
-    for (double& value : out.gram.row(i)) value = value * unit * unit * (out.sphere * out.sphere);
+    for (double& value : out.gram.row(i)) value = value * unit * unit * square;
   }
   out.bias = side.bias;
   out.bias.resize(static_cast<std::size_t>(n));
@@ -60,9 +61,10 @@ struct TurnedSide {
 
 TurnedSide turned_side(const UnitSide& side, std::span<const int> fixed, const Matrix& mix,
                        const std::vector<double>& d) {
-  Matrix gram = side.gram;
+  Matrix mixed;
   std::vector<double> bias = side.bias;
   if (mix.rows() > 0) {
+    const Matrix& gram = side.gram;
     Matrix transform(gram.rows(), gram.rows());
     for (int i = 0; i < gram.rows(); ++i) transform(i, i) = 1.0;
     for (std::size_t i = 0; i < fixed.size(); ++i) {
@@ -70,11 +72,12 @@ TurnedSide turned_side(const UnitSide& side, std::span<const int> fixed, const M
         transform(fixed[i], fixed[j]) = mix(static_cast<int>(i), static_cast<int>(j));
       }
     }
-    gram = spectrum::multiply_transposed(spectrum::multiply(transform, gram), transform);
+    mixed = spectrum::multiply_transposed(spectrum::multiply(transform, gram), transform);
     bias = spectrum::multiply(transform, bias);
   }
   for (std::size_t i = 0; i < bias.size(); ++i) bias[i] *= d[i];
   TurnedSide out;
+  const Matrix& gram = mix.rows() > 0 ? mixed : side.gram;
   out.values = eigenvalues(tridiagonalise(Square(spectrum::scaled_symmetric(gram, d))));
   out.bias = spectrum::norm2(bias);
   return out;

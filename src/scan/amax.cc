@@ -122,7 +122,9 @@ AmaxFigures side_amax(const LayerContext& context, const Folded& folded,
     figures.kernel = figures.expected = Figure::none(kResidual);
     return figures;
   }
-  const bounds::Side turned = bounds_side(folded, context.rope_factor);
+  const bool same = context.rope_factor.empty();
+  const bounds::Side with_factor = same ? bounds::Side{} : bounds_side(folded, context.rope_factor);
+  const bounds::Side& turned = same ? plain : with_factor;
   const std::vector<bounds::Rows> rows = bounds::rows_of(turned, context.rotation.pairs);
   figures.kernel = kernel_amax(context, folded, turned, rows);
   figures.expected = context.layer->clip_qkv > 0 ? Figure::none("q, k and v are clipped")

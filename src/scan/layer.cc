@@ -190,15 +190,16 @@ Status LayerScan::concatenate(spectrum::StreamingSigma* streaming, LayerResult& 
     return {};
   }
   if (streaming != nullptr) {
-    // The first pass was made while the heads were scanned.
+    // The first pass was made while the heads were scanned; this one begins with what was read last, which is in the
+    // outer caches still.
     streaming->finish_pass();
     while (streaming->passes() < kConcatenatedPasses) {
-      ULLAGE_TRY(each_group([&](const Group& group, int worker) -> Status {
-        ULLAGE_ASSIGN(const HeadRows key, rows_.rows(Part::key, group.kv_head, worker));
-        for (int head = group.first; head < group.last; ++head) {
-          ULLAGE_ASSIGN(const HeadRows query, rows_.rows(Part::query, head, worker));
-          streaming->add(head, {&query, 1}, key);
-        }
+      ULLAGE_TRY(each(layer_.query_heads, [&](int i, int worker) -> Status {
+        const int head = layer_.query_heads - 1 - i;
+        const int kv_head = result.heads[static_cast<std::size_t>(head)].kv_head;
+        ULLAGE_ASSIGN(const HeadRows key, rows_.rows(Part::key, kv_head, worker));
+        ULLAGE_ASSIGN(const HeadRows query, rows_.rows(Part::query, head, worker));
+        streaming->add(i, {&query, 1}, key);
         return {};
       }));
       streaming->finish_pass();

@@ -5,15 +5,14 @@
 
 namespace ullage::spectrum {
 
-Tridiagonal tridiagonalise(const Square& s, std::vector<std::vector<double>*> vectors) {
+Tridiagonal tridiagonalise(Square a, std::vector<std::vector<double>*> vectors) {
   const ReflectKernel reflect = panel_kernels().reflect;
-  const int n = s.size();
-  const int padded = s.extent();
+  const int n = a.size();
+  const int padded = a.extent();
   const auto length = static_cast<std::size_t>(padded);
   Tridiagonal out;
   out.diagonal.resize(static_cast<std::size_t>(n));
   out.off_diagonal.resize(static_cast<std::size_t>(std::max(n - 1, 0)));
-  Square a = s;
   // Of the step before, still to be applied: a - v w^T - w v^T. Zero up to the step's own index.
   std::vector<double> v(length), w(length), next(length), p(length);
   for (int k = 0; k < n; ++k) {

@@ -13,7 +13,7 @@ namespace ullage::spectrum {
 
 // s = Q T Q^T; `vectors` are replaced by Q^T x. s symmetric and finite, entries of order one at most (what is
 // below 1e-145 counts as zero).
-Tridiagonal tridiagonalise(const Square& s, std::vector<std::vector<double>*> vectors = {});
+Tridiagonal tridiagonalise(Square s, std::vector<std::vector<double>*> vectors = {});
 
 // Eigenvalues in ascending order, each within `tolerance` of the largest magnitude (2^-50 at least).
 std::vector<double> eigenvalues(const Tridiagonal& t, double tolerance = 0x1p-26);
