@@ -1,6 +1,7 @@
 // The dense steps against loops in long double and against identities that hold for every matrix.
 #include "ullage/spectrum/dense.h"
 
+#include <cblas.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,6 +35,9 @@ void expect_near(const Matrix& a, const Matrix& b, double tolerance) {
     for (int j = 0; j < a.columns(); ++j) ASSERT_NEAR(a(i, j), b(i, j), tolerance) << i << ' ' << j;
   }
 }
+
+// OpenBLAS built without threads has no locks either: heads that are scanned side by side would share its buffers.
+TEST(Dense, OpenBlasMayBeCalledFromSeveralThreads) { EXPECT_NE(openblas_get_parallel(), 0); }
 
 TEST(Dense, ProductsMatchLongDouble) {
   std::mt19937_64 random(1);
