@@ -1,6 +1,13 @@
 // Plain C functions over the fast kernels, for run.py, and the CPU's BF16 peak.
 //
 // Tensors are (batch, head, row, column) without gaps; element 0 is BF16, 1 FP32.
+// GCC 12's own headers pass "undefined" vectors to masked built-ins and warn of it (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -88,6 +95,33 @@ int backward(const BenchShape& shape, const BackwardTensors& t) {
   return fast_backward(in, options_of(shape), grad, saved, to).ok() ? 0 : 1;
 }
 
+// 8 x 2 sums, as the kernels have them, of operands that stay in the first-level cache.
+constexpr int kPeakSteps = 64;
+
+__attribute__((target("avx512f,avx512bf16"))) float bf16_loop(const std::uint32_t* left,
+                                                              const std::uint32_t* right,
+                                                              int repeats) {
+  __m512 sums[8][2];
+#pragma GCC unroll 8
+  for (auto& row : sums) row[0] = row[1] = _mm512_setzero_ps();
+  for (int n = 0; n < repeats; ++n) {
+    for (int k = 0; k < kPeakSteps; ++k) {
+      const auto first = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right + 32 * k));
+      const auto second = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right + 32 * k + 16));
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) {
+        const auto a =
+            reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(left[8 * k + i])));
+        sums[i][0] = _mm512_dpbf16_ps(sums[i][0], a, first);
+        sums[i][1] = _mm512_dpbf16_ps(sums[i][1], a, second);
+      }
+    }
+  }
+  __m512 total = _mm512_setzero_ps();
+  for (const auto& row : sums) total = _mm512_add_ps(total, _mm512_add_ps(row[0], row[1]));
+  return _mm512_reduce_add_ps(total);
+}
+
 }  // namespace
 
 extern "C" {
@@ -100,6 +134,19 @@ int attention_forward(const BenchShape* shape, int element, const void* q, const
                       const void* v, void* output, float* log_sum_exp) {
   return element == 0 ? forward<Bf16>(*shape, q, k, v, output, log_sum_exp)
                       : forward<float>(*shape, q, k, v, output, log_sum_exp);
+}
+
+// Runs vdpbf16ps alone on so many threads; returns its operations, 0 where the CPU lacks it.
+double attention_bf16_peak(int threads) {
+  if (!refusal(CpuPath::avx512_bf16).empty()) return 0;
+  constexpr int kRepeats = 20000;
+  const std::vector<std::uint32_t> left(8 * kPeakSteps, 0x3F803F80);
+  const std::vector<std::uint32_t> right(32 * kPeakSteps, 0x3C003C00);
+  parallel_for(static_cast<std::size_t>(threads), threads, [&](std::size_t, int) {
+    volatile float kept = bf16_loop(left.data(), right.data(), kRepeats);
+    (void)kept;
+  });
+  return 64.0 * 16 * kPeakSteps * kRepeats * threads;
 }
 
 const char* attention_path(int element) {

@@ -1,6 +1,6 @@
 """Fast CPU attention beside PyTorch's scaled_dot_product_attention: same tensors, same threads, one process.
 
-  python bench/attention/run.py [--rounds N] [--threads N] [--element bf16|fp32] [--json FILE] [--quick]
+  python bench/attention/run.py [--rounds N] [--threads N] [--element bf16|fp32] [--only SHAPE] [--json FILE]
 
 Contenders take turns within a round, each figure is the median of the rounds and each ratio the median of the
 rounds' ratios: machines are shared, read the ratios. ULLAGE_CPU=avx2 forces our path; PyTorch is then held to AVX2 by
@@ -13,7 +13,9 @@ import json
 import os
 import pathlib
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -24,6 +26,7 @@ if os.environ.get("ULLAGE_CPU") == "avx2":
     os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", "AVX2")
 import torch  # noqa: E402  (after the variables that it reads)
 
+ELEMENTS = ["bf16", "fp32"]
 # name -> batch, query heads, kv heads, rows, width, causal
 SHAPES = {
     "B1 H12 N1024 d64 causal": (1, 12, 12, 1024, 64, True),
@@ -105,7 +108,7 @@ def seconds(call, repeats):
     return (time.perf_counter() - start) / repeats
 
 
-def interleaved(calls, rounds, budget=0.15):
+def interleaved(calls, rounds, budget=0.1):
     """name -> seconds of each round; every call first runs until it is warm."""
     repeats = {}
     for name, call in calls.items():
@@ -121,45 +124,118 @@ def interleaved(calls, rounds, budget=0.15):
 def ratio(times, slow, fast):
     """Median of slow / fast within rounds, and the span of its middle half."""
     ratios = sorted(a / b for a, b in zip(times[slow], times[fast]))
-    return {"median": statistics.median(ratios), "low": ratios[len(ratios) // 4], "high": ratios[-1 - len(ratios) // 4]}
+    quarter = len(ratios) // 4
+    return {"median": statistics.median(ratios), "low": ratios[quarter], "high": ratios[-1 - quarter]}
+
+
+def measure(library, name, shape, options):
+    """One shape: every contender in turn, and what its results differ by."""
+    problem = Problem(library, shape, ELEMENTS.index(options.element), options.threads)
+    calls = {
+        "torch forward": problem.torch_forward,
+        "forward": problem.forward,
+        "stabilised": lambda: problem.forward(stabilised=True),
+        "statistics": lambda: problem.forward(statistics=True),
+        "torch both": problem.torch_both,
+        "both": problem.both,
+    }
+    peak = library.attention_bf16_peak(options.threads)
+    if peak > 0:
+        calls["peak"] = lambda: library.attention_bf16_peak(options.threads)
+    times = interleaved(calls, options.rounds)
+    output = problem.torch_forward()
+    seconds_of = {call: statistics.median(values) for call, values in times.items()}
+    row = {
+        "shape": name,
+        "seconds": seconds_of,
+        "forward_gflops": problem.flops / seconds_of["forward"] * 1e-9,
+        # Five products where the forward pass has two.
+        "both_gflops": 3.5 * problem.flops / seconds_of["both"] * 1e-9,
+        "forward_ratio": ratio(times, "torch forward", "forward"),
+        "both_ratio": ratio(times, "torch both", "both"),
+        "stabilised_cost": ratio(times, "stabilised", "forward"),
+        "statistics_cost": ratio(times, "statistics", "forward"),
+        "output_difference": (output.float() - problem.output.float()).abs().max().item(),
+        "gradient_difference": max(((leaf.grad - grad).abs().max() / leaf.grad.abs().max()).item()
+                                   for leaf, grad in zip(problem.leaves, problem.grads)),
+    }
+    if peak > 0 and options.element == "bf16" and library.attention_path(0) == b"avx512_bf16":
+        row["bf16_peak_gflops"] = peak / seconds_of["peak"] * 1e-9
+        row["forward_share_of_peak"] = statistics.median(
+            problem.flops / a / (peak / b) for a, b in zip(times["forward"], times["peak"]))
+        row["both_share_of_peak"] = statistics.median(
+            3.5 * problem.flops / a / (peak / b) for a, b in zip(times["both"], times["peak"]))
+    return row
+
+
+def show(row):
+    seconds_of = row["seconds"]
+    share = f"  {row['forward_share_of_peak']:.0%} of peak" if "bf16_peak_gflops" in row else ""
+    both_share = f"  {row['both_share_of_peak']:.0%} of peak" if "bf16_peak_gflops" in row else ""
+
+    def line(label, torch_name, name, gflops, speed, rest):
+        print(f"  {label:26s} torch {seconds_of[torch_name]*1e3:8.2f} ms  ours {seconds_of[name]*1e3:8.2f} ms  {gflops:5.0f} GFLOP/s"
+              f"  ratio {speed['median']:.2f} [{speed['low']:.2f}, {speed['high']:.2f}]{rest}")
+
+    line(row["shape"], "torch forward", "forward", row["forward_gflops"], row["forward_ratio"],
+         f"  stabilised {row['stabilised_cost']['median']:.3f}  statistics {row['statistics_cost']['median']:.3f}"
+         f"  differ {row['output_difference']:.1e}{share}")
+    line("  and backward", "torch both", "both", row["both_gflops"], row["both_ratio"],
+         f"  differ {row['gradient_difference']:.1e}{both_share}")
+
+
+def cpu_name():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def run(options):
+    """One path and element, in this process."""
+    torch.set_num_threads(options.threads)
+    library = ctypes.CDLL(str(options.library))
+    library.attention_path.restype = ctypes.c_char_p
+    library.attention_bf16_peak.restype = ctypes.c_double
+    result = {"path": library.attention_path(ELEMENTS.index(options.element)).decode(), "element": options.element, "rows": []}
+    print(f"{options.element} tensors, path {result['path']}, {options.threads} threads, median of {options.rounds} rounds"
+          " [middle half]", flush=True)
+    for name, shape in SHAPES.items():
+        if options.only in name:
+            result["rows"].append(measure(library, name, shape, options))
+            show(result["rows"][-1])
+    return result
+
+
+def run_all(options):
+    """Every path and element in a process of its own, since PyTorch reads its variables once."""
+    runs = []
+    for path in ("", "avx2"):
+        for element in ELEMENTS:
+            with tempfile.NamedTemporaryFile(suffix=".json") as out:
+                environment = dict(os.environ, ULLAGE_CPU=path)
+                subprocess.run([sys.executable, __file__, "--rounds", str(options.rounds), "--threads", str(options.threads),
+                                "--element", element, "--library", options.library, "--only", options.only, "--one", out.name],
+                               env=environment, check=True)
+                runs.append(json.load(open(out.name)))
+    return {"schema": 1, "cpu": cpu_name(), "threads": options.threads, "rounds": options.rounds,
+            "torch": torch.__version__, "runs": runs}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--element", choices=["bf16", "fp32"], default="bf16")
-    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--element", choices=ELEMENTS, default="bf16")
     parser.add_argument("--library", type=pathlib.Path, default=LIBRARY)
     parser.add_argument("--only", default="", help="shapes whose name holds this")
+    parser.add_argument("--json", type=pathlib.Path, help="run all paths and elements, and write what was measured")
+    parser.add_argument("--one", type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    library = ctypes.CDLL(str(options.library))
-    library.attention_path.restype = ctypes.c_char_p
-    element = 0 if options.element == "bf16" else 1
-    path = library.attention_path(element).decode()
-    print(f"path {path}, {options.threads} threads, {options.rounds} rounds, torch {torch.__version__}")
-    for name, shape in SHAPES.items():
-        if options.only not in name:
-            continue
-        problem = Problem(library, shape, element, options.threads)
-        times = interleaved({
-            "torch": problem.torch_forward,
-            "ours": problem.forward,
-            "stabilised": lambda: problem.forward(stabilised=True),
-            "statistics": lambda: problem.forward(statistics=True),
-            "torch both": problem.torch_both,
-            "ours both": problem.both,
-        }, options.rounds)
-        difference = (problem.torch_forward().float() - problem.output.float()).abs().max().item()
-        worst = max(((leaf.grad - grad).abs().max() / leaf.grad.abs().max()).item()
-                    for leaf, grad in zip(problem.leaves, problem.grads))
-        speed, both = ratio(times, "torch", "ours"), ratio(times, "torch both", "ours both")
-        print(f"  {name:26s} torch {statistics.median(times['torch'])*1e3:8.2f} ms  ours {statistics.median(times['ours'])*1e3:8.2f} ms"
-              f"  {problem.flops/statistics.median(times['ours'])*1e-9:5.0f} GFLOP/s  ratio {speed['median']:.2f} [{speed['low']:.2f}, {speed['high']:.2f}]"
-              f"  stabilised {ratio(times, 'stabilised', 'ours')['median']:.3f}  statistics {ratio(times, 'statistics', 'ours')['median']:.3f}  diff {difference:.4f}\n"
-              f"  {'':26s} both  {statistics.median(times['torch both'])*1e3:8.2f} ms  ours {statistics.median(times['ours both'])*1e3:8.2f} ms"
-              f"  {3.5*problem.flops/statistics.median(times['ours both'])*1e-9:5.0f} GFLOP/s  ratio {both['median']:.2f} [{both['low']:.2f}, {both['high']:.2f}]  diff {worst:.4f}")
+    result = run_all(options) if options.json else run(options)
+    for path in (options.json, options.one):
+        if path:
+            path.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -38,7 +38,7 @@ ULLAGE_INLINE Floats with_sign_of(Floats size, Floats sign) {
   return _mm256_or_ps(abs(size), _mm256_and_ps(_mm256_set1_ps(-0.0F), sign));
 }
 ULLAGE_INLINE Flags equal(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
-// True where either is NaN; the sums take b, or its square, where flags are set.
+// True where either is NaN; the others take b, or its square, where flags are set.
 ULLAGE_INLINE Flags differ(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ); }
 ULLAGE_INLINE Floats add_where(Flags flags, Floats a, Floats b) {
   return _mm256_add_ps(a, _mm256_and_ps(flags, b));
@@ -46,6 +46,9 @@ ULLAGE_INLINE Floats add_where(Flags flags, Floats a, Floats b) {
 ULLAGE_INLINE Floats add_square_where(Flags flags, Floats a, Floats b) {
   const Floats kept = _mm256_and_ps(flags, b);
   return _mm256_fmadd_ps(kept, kept, a);
+}
+ULLAGE_INLINE Floats max_where(Flags flags, Floats a, Floats b) {
+  return _mm256_blendv_ps(a, _mm256_max_ps(a, b), flags);
 }
 ULLAGE_INLINE Flags less(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 ULLAGE_INLINE int count(Flags flags) { return __builtin_popcount(_mm256_movemask_ps(flags)); }

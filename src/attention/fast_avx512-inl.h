@@ -39,13 +39,16 @@ ULLAGE_INLINE Floats with_sign_of(Floats size, Floats sign) {
       _mm512_set1_epi32(INT32_MIN), _mm512_castps_si512(sign), _mm512_castps_si512(size), 0xCA));
 }
 ULLAGE_INLINE Flags equal(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-// True where either is NaN; the sums take b, or its square, where flags are set.
+// True where either is NaN; the others take b, or its square, where flags are set.
 ULLAGE_INLINE Flags differ(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
 ULLAGE_INLINE Floats add_where(Flags flags, Floats a, Floats b) {
   return _mm512_mask_add_ps(a, flags, a, b);
 }
 ULLAGE_INLINE Floats add_square_where(Flags flags, Floats a, Floats b) {
   return _mm512_mask3_fmadd_ps(b, b, a, flags);
+}
+ULLAGE_INLINE Floats max_where(Flags flags, Floats a, Floats b) {
+  return _mm512_mask_max_ps(a, flags, a, b);
 }
 ULLAGE_INLINE Flags less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 ULLAGE_INLINE int count(Flags flags) { return __builtin_popcount(flags); }

@@ -63,35 +63,28 @@ ULLAGE_INLINE float row_maximum(const float* row, int columns) {
   return largest(top);
 }
 
-// The tile's maximum, with the second largest score, max |s| and sum s^2 added to the row's.
+// The tile's maximum, with max |s| and sum s^2 added to the row's.
 template <bool kHides>
 ULLAGE_TARGET float gather_scores(const float* row, int columns, const RowStates& states,
                                   int index) {
   Floats top = all(kHidden);
-  Floats second = all(kHidden);
-  Floats size = zeros();
-  Floats squares = zeros();
-  for (int j = 0; j < columns; j += kLanes) {
-    const Floats s = load(row + j);
-    second = max(second, min(top, s));
-    top = max(top, s);
-    Floats seen = s;
-    if constexpr (kHides) seen = select(equal(s, all(kHidden)), zeros(), s);
-    size = max(size, abs(seen));
-    squares = fma(seen, seen, squares);
+  Floats bottom = zeros();
+  Floats squares[kVectors] = {zeros(), zeros()};  // apart, since one would wait for itself
+  for (int j = 0; j < columns; j += kPanel) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const Floats s = load(row + j + v * kLanes);
+      top = max(top, s);
+      Floats seen = s;
+      if constexpr (kHides) seen = select(equal(s, all(kHidden)), zeros(), s);
+      bottom = min(bottom, seen);
+      squares[v] = fma(seen, seen, squares[v]);
+    }
   }
   const float maximum = largest(top);
-  // Of the lanes' maxima all but one of the largest may be second.
-  const Flags leads = equal(top, all(maximum));
-  float next = largest(max(second, select(leads, all(kHidden), top)));
-  if (count(leads) > 1) next = maximum;
-  const float old = states.top[index];
-  const float low = maximum > old ? old : maximum;
-  const float more = next > states.second[index] ? next : states.second[index];
-  states.second[index] = low > more ? low : more;
-  const float widest = largest(size);
+  const float widest = largest(max(abs(bottom), top));
   if (widest > states.max_abs[index]) states.max_abs[index] = widest;
-  states.squares[index] += total(squares);
+  states.squares[index] += total(add(squares[0], squares[1]));
   return maximum;
 }
 
@@ -99,6 +92,7 @@ struct RowSums {
   float sum;
   float tail;
   float tail_squares;
+  float second;  // largest score that is not the maximum
   int repeats;
 };
 
@@ -109,6 +103,7 @@ ULLAGE_INLINE RowSums weigh_row(const float* row, int columns, float base, float
   Floats sum = zeros();
   Floats tail = zeros();
   Floats tail_squares = zeros();
+  Floats second = all(kHidden);
   int repeats = 0;
   const Floats top = all(base);
   const Floats factor = all(scale);
@@ -124,14 +119,16 @@ ULLAGE_INLINE RowSums weigh_row(const float* row, int columns, float base, float
       if constexpr (kStatistics) {
         tail = add_where(below, tail, weight);
         tail_squares = add_square_where(below, tail_squares, weight);
+        second = max_where(below, second, s);
       }
     }
     store_weights(out + j / kPair, weight);
   }
-  RowSums sums = {total(sum), 0, 0, repeats};
+  RowSums sums = {total(sum), 0, 0, kHidden, repeats};
   if constexpr (kStatistics) {
     sums.tail = total(tail);
     sums.tail_squares = total(tail_squares);
+    sums.second = largest(second);
   }
   return sums;
 }
@@ -171,6 +168,10 @@ ULLAGE_INLINE void soften_row(const ForwardBlock& block, Strip& strip, int i, So
       shift = block.offsets[index];
       sums = weigh_row<kCount, kStatistics>(row, strip.columns, base, block.scale, shift, weights);
     }
+  }
+  if constexpr (kStatistics) {
+    const float next = same ? states.second[index] : old;
+    states.second[index] = next > sums.second ? next : sums.second;
   }
   softened.gaps[i] = old - base;
   softened.shifts[i] = states.shift[index] - shift;

@@ -200,7 +200,7 @@ class FastForward {
     const double raise = states.shift[i] == 0 ? 1 : std::exp2(static_cast<double>(states.shift[i]));
     const double others = static_cast<double>(states.repeats[i]) - 1;
     row.maximum = units_.score * static_cast<double>(states.top[i]);
-    row.second = units_.score * static_cast<double>(states.second[i]);
+    row.second = others > 0 ? row.maximum : units_.score * static_cast<double>(states.second[i]);
     row.tail = static_cast<double>(states.tail[i]) * raise + others;
     row.tail_squares = static_cast<double>(states.tail_squares[i]) * raise * raise + others;
     row.max_abs = units_.score * static_cast<double>(states.max_abs[i]);

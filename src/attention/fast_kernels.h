@@ -36,7 +36,7 @@ struct RowStates {
   float* shift;    // what the stabilised rule takes off, in powers of two
   float* repeats;  // scores equal to top
   // Statistics; what `repeats` counts is not in the tails.
-  float* second;
+  float* second;        // largest score below top
   float* tail;          // sum of exp(s - top) 2^-shift over smaller scores
   float* tail_squares;  // of its squares
   float* max_abs;

@@ -18,20 +18,18 @@ double moved(double tail_with_top, double gap, double power) {
 
 bool empty(const RowStatistics& row) { return row.maximum == -kInfinity; }
 
-// Both ends of jacobian_norm; the row is not empty.
-double jacobian_upper(const RowStatistics& row) {
-  const double p1 = largest_probability(row);
+// Both ends of jacobian_norm; the row is not empty, p1 its largest probability.
+double jacobian_upper(const RowStatistics& row, double p1) {
   if (row.second == row.maximum) return p1;
   // 1 - sum p^2 = (l^2 - l_2) / l^2 with l^2 - l_2 = 2 tail + tail^2 - tail_squares.
   const double mixed = (2 * row.tail + row.tail * row.tail - row.tail_squares) * p1 * p1;
-  return std::min({p1, 2 * p1 * remaining_probability(row), mixed});
+  return std::min({p1, 2 * p1 * (row.tail * p1), mixed});
 }
 
-double jacobian_lower(const RowStatistics& row, double upper) {
-  const double p1 = largest_probability(row);
+double jacobian_lower(const RowStatistics& row, double p1, double upper) {
   if (row.second == row.maximum) return p1;
   const double p2 = p1 * exp_of(row.second - row.maximum);
-  const double published = p1 * remaining_probability(row);
+  const double published = p1 * (row.tail * p1);
   // Top eigenvalue of [[p1 (1 - p1), -p1 p2], [-p1 p2, p2 (1 - p2)]].
   const double second = p2 * (1 - p2);
   const double mean = 0.5 * (published + second);
@@ -95,8 +93,9 @@ double squared_probabilities(const RowStatistics& row) {
 
 Interval jacobian_norm(const RowStatistics& row) {
   if (empty(row)) return {};
-  const double upper = jacobian_upper(row);
-  return {jacobian_lower(row, upper), upper};
+  const double p1 = largest_probability(row);
+  const double upper = jacobian_upper(row, p1);
+  return {jacobian_lower(row, p1, upper), upper};
 }
 
 double jacobian_norm(std::span<const double> weights) {
@@ -143,15 +142,16 @@ HeadStatistics reduce(std::span<const RowStatistics> rows) {
     head.repeated_rows += row.repeats > 1 ? 1 : 0;
     head.max_abs = std::max(head.max_abs, row.max_abs);
     score_squares += row.squared_scores;
-    const double squares = squared_probabilities(row);
+    const double p1 = largest_probability(row);
+    const double squares = (1 + row.tail_squares) * p1 * p1;
     probability_squares += squares;
     const double ratio = std::sqrt(row.squared_scores / squares);
-    const double upper = jacobian_upper(row);
+    const double upper = jacobian_upper(row, p1);
     head.jacobian.upper = std::max(head.jacobian.upper, upper);
     head.row_condition.upper = std::max(head.row_condition.upper, upper * ratio);
     // The lower end takes an exponential, and few rows can raise the largest one.
     if (upper <= head.jacobian.lower && upper * ratio <= head.row_condition.lower) continue;
-    const double lower = jacobian_lower(row, upper);
+    const double lower = jacobian_lower(row, p1, upper);
     head.jacobian.lower = std::max(head.jacobian.lower, lower);
     head.row_condition.lower = std::max(head.row_condition.lower, lower * ratio);
   }
