@@ -29,6 +29,7 @@ struct Command {
   void (*add)(CLI::App& app, Action& run);
 };
 
+void add_attention(CLI::App& app, Action& run);
 void add_doctor(CLI::App& app, Action& run);
 void add_formats(CLI::App& app, Action& run);
 void add_scan(CLI::App& app, Action& run);

@@ -30,9 +30,9 @@ int exit_code(Code code) {
 namespace {
 
 constexpr Command kCommands[] = {
-    {"scan", add_scan},     {"explain", add_explain},     {"diff", add_diff},
-    {"scales", add_scales}, {"reproduce", add_reproduce}, {"formats", add_formats},
-    {"doctor", add_doctor},
+    {"scan", add_scan},       {"explain", add_explain},     {"diff", add_diff},
+    {"scales", add_scales},   {"reproduce", add_reproduce}, {"attention", add_attention},
+    {"formats", add_formats}, {"doctor", add_doctor},
 };
 
 int fail(int code, const std::string& message) {
