@@ -1,4 +1,4 @@
-"""conformance/*.json: what their generator writes, in the shape of their schema, and true of other libraries too."""
+"""conformance/*.json and the golden files: what their generator writes, in the shape of their schema, and true of other libraries too."""
 
 import json
 import pathlib
@@ -17,6 +17,12 @@ def test_files_are_what_the_generator_writes():
     result = subprocess.run([sys.executable, FOLDER / "make.py", "--check"], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout == f"{len(FILES)} files\n"
+
+
+def test_golden_files_are_what_their_generator_writes():
+    result = subprocess.run([sys.executable, ROOT / "tests/data/formats/make_golden.py", "--check"], capture_output=True,
+                            text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

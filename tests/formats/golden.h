@@ -1,5 +1,5 @@
-// Reads the golden cast vectors: flat files, each with every code's value and inputs with expected
-// codes.
+// Reads the golden cast vectors, which tests/data/formats/make_golden.py made: flat files, each with every code's
+// value and inputs with expected codes.
 //
 // Little endian: 8s magic "ULGOLD1", 24s name, u32 code bits, codes, inputs, variants; u32 value of
 // each code (FP32 pattern); u32 inputs[inputs / 2] (FP32 patterns; the other half are the same with
