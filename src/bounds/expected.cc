@@ -53,6 +53,9 @@ UnitSide in_units(const Side& side) {
   return out;
 }
 
+// Narrower heads cost little in FP64 as well.
+constexpr int kSingleFrom = 48;
+
 // One side behind T = D blockdiag(I, X) of a Scaling, or T^-T = D^-1 blockdiag(I, Y).
 struct TurnedSide {
   std::vector<double> values;  // eigenvalues of T G T^T, ascending
@@ -78,7 +81,9 @@ TurnedSide turned_side(const UnitSide& side, std::span<const int> fixed, const M
   for (std::size_t i = 0; i < bias.size(); ++i) bias[i] *= d[i];
   TurnedSide out;
   const Matrix& gram = mix.rows() > 0 ? mixed : side.gram;
-  out.values = eigenvalues(tridiagonalise(Square(spectrum::scaled_symmetric(gram, d))));
+  const Matrix scaled = spectrum::scaled_symmetric(gram, d);
+  out.values = eigenvalues(scaled.rows() > kSingleFrom ? spectrum::tridiagonalise_single(scaled)
+                                                       : tridiagonalise(Square(scaled)));
   out.bias = spectrum::norm2(bias);
   return out;
 }

@@ -102,48 +102,67 @@ double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
   return top.value();
 }
 
-// Largest eigenvalue of B A for two positive semidefinite operators, which is |A^(1/2) B^(1/2)|^2: Lanczos' recurrence in
-// the inner product x^T A y, where B A is symmetric, so that neither is factored. At most `steps` steps.
+// Largest eigenvalues of B_i A for positive semidefinite operators, `count` of them side by side, which are
+// |A^(1/2) B_i^(1/2)|^2: Lanczos' recurrence in the inner product x^T A y, where B A is symmetric, so that neither is
+// factored. apply_a(x, y) and apply_b(x, y) take and give `count` vectors, `padded` apart. At most `steps` steps.
 template <class T, class ApplyA, class ApplyB>
-double lanczos_product(int size, int padded, double tolerance, int steps, ApplyA apply_a,
-                       ApplyB apply_b) {
+std::vector<double> lanczos_products(int count, int size, int padded, double tolerance, int steps,
+                                     ApplyA apply_a, ApplyB apply_b) {
   const auto n = static_cast<std::size_t>(padded);
-  std::vector<T> before(n);
-  std::vector<T> current(n);
-  std::vector<T> image(n);  // A current
-  std::vector<T> next(n);
-  std::vector<T> next_image(n);
-  {
-    std::vector<double> start(static_cast<std::size_t>(size));
-    fill_start(start);
-    std::transform(start.begin(), start.end(), current.begin(),
-                   [](double value) { return static_cast<T>(value); });
+  const auto vectors = static_cast<std::size_t>(count);
+  std::vector<T> before(n * vectors), current(n * vectors), next(n * vectors);
+  std::vector<T> image(n * vectors), next_image(n * vectors);  // A current, A next
+  std::vector<double> start(static_cast<std::size_t>(size));
+  fill_start(start);
+  for (std::size_t b = 0; b < vectors; ++b) {
+    for (std::size_t i = 0; i < start.size(); ++i) current[b * n + i] = static_cast<T>(start[i]);
   }
   apply_a(current.data(), image.data());
-  const T length = std::sqrt(std::max(lane_dot(current.data(), image.data(), n), T(0)));
-  if (!(length > T(0))) return 0.0;
-  for (std::size_t i = 0; i < n; ++i) {
-    current[i] /= length;
-    image[i] /= length;
-  }
-  TopRitzValue top(tolerance, static_cast<double>(std::numeric_limits<T>::epsilon()));
-  T beta_before = T(0);
-  for (int step = 1; step <= steps; ++step) {
-    apply_b(image.data(), next.data());
-    const T alpha = lane_dot(image.data(), next.data(), n);
-    for (std::size_t i = 0; i < n; ++i) next[i] -= alpha * current[i] + beta_before * before[i];
-    apply_a(next.data(), next_image.data());
-    const T beta = std::sqrt(std::max(lane_dot(next.data(), next_image.data(), n), T(0)));
-    if (top.add(static_cast<double>(alpha), static_cast<double>(beta), step == steps)) break;
-    const T inverse = T(1) / beta;
-    for (std::size_t i = 0; i < n; ++i) {
-      before[i] = next[i] * inverse;
-      image[i] = next_image[i] * inverse;
+  const auto length_of = [n](const T* x, const T* a_x) {
+    return std::sqrt(std::max(lane_dot(x, a_x, n), T(0)));
+  };
+  std::vector<T> beta_before(vectors);
+  std::vector<bool> ended(vectors);
+  for (std::size_t b = 0; b < vectors; ++b) {
+    const T length = length_of(&current[b * n], &image[b * n]);
+    ended[b] = !(length > T(0));
+    for (std::size_t i = b * n; i < b * n + n && !ended[b]; ++i) {
+      current[i] /= length;
+      image[i] /= length;
     }
-    std::swap(before, current);
-    beta_before = beta;
   }
-  return std::max(top.value(), 0.0);
+  std::vector<TopRitzValue> top(
+      vectors, TopRitzValue(tolerance, static_cast<double>(std::numeric_limits<T>::epsilon())));
+  for (int step = 1; step <= steps; ++step) {
+    if (std::all_of(ended.begin(), ended.end(), [](bool end) { return end; })) break;
+    apply_b(image.data(), next.data());
+    std::vector<T> alpha(vectors);
+    for (std::size_t b = 0; b < vectors; ++b) {
+      alpha[b] = lane_dot(&image[b * n], &next[b * n], n);
+      for (std::size_t i = b * n; i < b * n + n; ++i)
+        next[i] -= alpha[b] * current[i] + beta_before[b] * before[i];
+    }
+    apply_a(next.data(), next_image.data());
+    for (std::size_t b = 0; b < vectors; ++b) {
+      if (ended[b]) continue;
+      const T beta = length_of(&next[b * n], &next_image[b * n]);
+      ended[b] =
+          top[b].add(static_cast<double>(alpha[b]), static_cast<double>(beta), step == steps);
+      if (ended[b]) continue;
+      const T inverse = T(1) / beta;
+      for (std::size_t i = b * n; i < b * n + n; ++i) {
+        before[i] = next[i] * inverse;
+        image[i] = next_image[i] * inverse;
+      }
+      std::swap_ranges(before.begin() + static_cast<std::ptrdiff_t>(b * n),
+                       before.begin() + static_cast<std::ptrdiff_t>(b * n + n),
+                       current.begin() + static_cast<std::ptrdiff_t>(b * n));
+      beta_before[b] = beta;
+    }
+  }
+  std::vector<double> out;
+  for (const TopRitzValue& value : top) out.push_back(std::max(value.value(), 0.0));
+  return out;
 }
 
 }  // namespace ullage::spectrum

@@ -49,22 +49,30 @@ class Turn {
   std::vector<double> sines_;
 };
 
-// |A^T R_t B|^2 for each offset, G_A and G_B given as y = G x on arrays of `padded`.
+// |A^T R_t B|^2 for each offset, G_A and G_B given as products with kSymmetricBlock vectors, `padded` apart.
 template <class T, class Multiply>
 std::vector<double> squares_at(const Rotation& rotation, int padded, double tolerance, int steps,
                                std::span<const double> offsets, Multiply multiply_a,
                                Multiply multiply_b) {
   std::vector<double> out;
-  std::vector<T> turned(at(padded));
-  for (const double offset : offsets) {
-    const Turn turn(rotation, offset);
-    out.push_back(lanczos_product<T>(rotation.head_dim, padded, tolerance, steps, multiply_a,
-                                     [&](const T* x, T* y) {
-                                       std::copy_n(x, padded, turned.data());
-                                       turn.apply(turned.data(), -1.0);
-                                       multiply_b(turned.data(), y);
-                                       turn.apply(y, 1.0);
-                                     }));
+  const std::size_t width = at(padded);
+  std::vector<T> turned(width * kSymmetricBlock);
+  for (std::size_t begin = 0; begin < offsets.size(); begin += kSymmetricBlock) {
+    std::vector<Turn> turns;
+    for (std::size_t i = 0; i < kSymmetricBlock; ++i)
+      turns.emplace_back(rotation, offsets[std::min(begin + i, offsets.size() - 1)]);
+    const std::vector<double> squares =
+        lanczos_products<T>(kSymmetricBlock, rotation.head_dim, padded, tolerance, steps,
+                            multiply_a, [&](const T* x, T* y) {
+                              std::copy_n(x, turned.size(), turned.data());
+                              for (std::size_t i = 0; i < turns.size(); ++i)
+                                turns[i].apply(turned.data() + i * width, -1.0);
+                              multiply_b(turned.data(), y);
+                              for (std::size_t i = 0; i < turns.size(); ++i)
+                                turns[i].apply(y + i * width, 1.0);
+                            });
+    for (std::size_t i = begin; i < std::min(begin + kSymmetricBlock, offsets.size()); ++i)
+      out.push_back(squares[i - begin]);
   }
   return out;
 }
@@ -103,11 +111,11 @@ Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k
     using Multiply = std::function<void(const float*, float*)>;
     squares = squares_at<float, Multiply>(
         rotation, a.padded(), kSingleTolerance, most, offsets,
-        [&](const float* x, float* y) { a.multiply(x, y); },
-        [&](const float* x, float* y) { b.multiply(x, y); });
+        [&](const float* x, float* y) { a.multiply_block(x, y); },
+        [&](const float* x, float* y) { b.multiply_block(x, y); });
   } else {
     const Square a(g_a), b(g_b);
-    const auto multiply = symmetric_kernels<double>().multiply;
+    const auto multiply = symmetric_kernels<double>().multiply_block;
     using Multiply = std::function<void(const double*, double*)>;
     squares = squares_at<double, Multiply>(
         rotation, a.extent(), 1e-13, most, offsets,

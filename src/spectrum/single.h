@@ -20,6 +20,9 @@ class SingleSymmetric {
   [[nodiscard]] int half_exponent() const { return half_exponent_; }
   // Vectors have this many entries, zeros beyond size().
   [[nodiscard]] int padded() const;
+  // The entries, rows stride() apart, for algorithms that work in place.
+  float* data() { return values_.data(); }
+  [[nodiscard]] int stride() const { return stride_; }
   // The largest sum of a row's magnitudes: a bound on the 2-norm.
   [[nodiscard]] double row_sum() const;
   // y = m x, and the same for eight vectors, padded() apart.

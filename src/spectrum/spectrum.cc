@@ -81,10 +81,10 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
   assert(g_a.rows() == g_b.rows());
   if (g_a.rows() > kSingleFrom) {
     const SingleSymmetric a(g_a), b(g_b);
-    const double square = lanczos_product<float>(
-        a.size(), a.padded(), kSingleTolerance, most_lanczos_steps(a.size()),
+    const double square = lanczos_products<float>(
+        1, a.size(), a.padded(), kSingleTolerance, most_lanczos_steps(a.size()),
         [&](const float* x, float* y) { a.multiply(x, y); },
-        [&](const float* x, float* y) { b.multiply(x, y); });
+        [&](const float* x, float* y) { b.multiply(x, y); })[0];
     // FP32 is off by a few units of |A|^2 |B|^2: enough where the product does not cancel.
     constexpr double kCancelling = 0.05;
     if (square > kCancelling * a.row_sum() * b.row_sum())
@@ -98,9 +98,9 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
       symmetric_kernels<double>().multiply(g.row(0), g.stride(), g.size(), x, y);
     };
   };
-  const double square =
-      lanczos_product<double>(a.g.size(), a.g.extent(), kTolerance, most_lanczos_steps(a.g.size()),
-                              product_with(a.g), product_with(b.g));
+  const double square = lanczos_products<double>(1, a.g.size(), a.g.extent(), kTolerance,
+                                                 most_lanczos_steps(a.g.size()), product_with(a.g),
+                                                 product_with(b.g))[0];
   return std::ldexp(std::sqrt(square), a.exponent + b.exponent);
 }
 

@@ -14,6 +14,7 @@
 #include "spectrum/single.h"
 #include "spectrum/subspace.h"
 #include "ullage/spectrum/spectrum.h"
+#include "ullage/spectrum/tridiagonal.h"
 
 namespace ullage::spectrum {
 namespace {
@@ -120,6 +121,24 @@ TEST_P(SymmetricOnPath, SubspaceOfLowRank) {
     EXPECT_NEAR(top.values()[static_cast<std::size_t>(k)] * unit,
                 want[static_cast<std::size_t>(size - 1 - k)], 1e-5 * want.back());
   EXPECT_NEAR(top.values()[3] * unit, 0.0, 1e-5 * want.back());
+}
+
+TEST_P(SymmetricOnPath, SingleReductionKeepsEigenvalues) {
+  std::mt19937_64 random(5);
+  for (const int size : kSizes) {
+    for (const int rank : {size, (size + 2) / 3}) {
+      const Matrix a = gaussian(size, rank, random);
+      const Matrix gram = multiply_transposed(a, a);
+      const std::vector<double> want = symmetric_eigen(gram, false).values;
+      const std::vector<double> got = eigenvalues(tridiagonalise_single(gram), 0x1p-40);
+      ASSERT_EQ(got.size(), want.size());
+      for (std::size_t k = 0; k < want.size(); ++k)
+        ASSERT_NEAR(got[k], want[k], 2e-6 * want.back()) << size << ' ' << rank;
+    }
+  }
+  for (const int size : {0, 1, 5})
+    for (const double value : eigenvalues(tridiagonalise_single(Matrix(size, size))))
+      EXPECT_EQ(value, 0.0);
 }
 
 // Where the product of two Grams cancels, sigma is far below |A||B| and FP32 would not see it.
