@@ -53,7 +53,8 @@ Result<LayerContext> make_context(const checkpoint::AttentionLayer& layer,
       for (const int coordinate : pair)
         result.rope_factor[static_cast<std::size_t>(coordinate)] = rope.attention_factor;
   }
-  if (rope.one_dimensional) result.offsets = offsets_of(context, options.offsets);
+  if (rope.one_dimensional)
+    result.turns = spectrum::sampled_turns(result.rotation, offsets_of(context, options.offsets));
   return result;
 }
 

@@ -23,7 +23,7 @@ struct LayerContext {
   std::array<double, kReportedFormats.size()> format_max{};
   spectrum::Rotation rotation;      // pairs empty where nothing turns before the score
   std::vector<double> rope_factor;  // of each coordinate of q and k; empty: ones
-  std::vector<double> offsets;      // to sample
+  spectrum::SampledTurns turns;     // offsets to sample; none where angles are no multiples of one
   bool rotates = false;             // some rotation stands between the projections and the score
   bool pairing_known = true;
 };

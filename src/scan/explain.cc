@@ -121,7 +121,7 @@ std::vector<Coordinate> largest(const std::vector<double>& n) {
 // direction after another excites, at each offset.
 void search(const LayerContext& context, const DenseSide& query, const DenseSide& key,
             Explanation& out) {
-  std::vector<double> offsets = context.offsets;
+  std::vector<double> offsets = context.turns.offsets;
   if (offsets.empty()) offsets.push_back(0);
   double best = -1;
   std::vector<double> start(static_cast<std::size_t>(key.rows), 1.0);
@@ -157,7 +157,8 @@ std::string refusal(const AttentionLayer& layer, const LayerContext& context) {
   if (layer.latent) return "latent attention";
   if (context.rotates && !context.pairing_known)
     return "the pairing of this architecture's RoPE is not known";
-  if (context.rotates && context.offsets.empty()) return "angles follow two-dimensional positions";
+  if (context.rotates && context.turns.offsets.empty())
+    return "angles follow two-dimensional positions";
   if (layer.inputs[0].query.kind == checkpoint::InputKind::residual)
     return "no norm bounds the input";
   return "";

@@ -45,14 +45,14 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
   // Without biases the logit's certificate is the same product, times the lengths of both inputs.
   if (query.bias.empty() && key.bias.empty())
     work.certificate = spectrum::round_up(context.score_scale * q.radius * k.radius * product);
-  rope.offsets = static_cast<int>(context.offsets.size());
-  if (context.offsets.empty())
+  rope.offsets = static_cast<int>(context.turns.offsets.size());
+  if (context.turns.offsets.empty())
     rope.supremum_sampled = Figure::none("angles follow two-dimensional positions, not offsets");
   else
     rope.supremum_sampled = spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
-                                                       context.offsets, kSupremumSteps)
+                                                       context.turns, kSupremumSteps)
                                 .value;
-  if (context.options->exact_context && !context.offsets.empty() && bounded) {
+  if (context.options->exact_context && !context.turns.offsets.empty() && bounded) {
     spectrum::ContextOptions cells;
     cells.context = static_cast<double>(context.model.context);
     cells.both_signs = !context.layer->causal;

@@ -21,58 +21,78 @@ constexpr double kUnit = 0x1p-53;
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-// R_t x of one offset, or R_t^T x.
-class Turn {
- public:
-  Turn(const Rotation& rotation, double offset) : rotation_(rotation) {
+void fill_turns(const Rotation& rotation, SampledTurns& turns) {
+  for (const double offset : turns.offsets) {
     for (const double frequency : rotation.frequencies) {
-      cosines_.push_back(std::cos(offset * frequency));
-      sines_.push_back(std::sin(offset * frequency));
+      turns.cosines.push_back(std::cos(offset * frequency));
+      turns.sines.push_back(std::sin(offset * frequency));
     }
   }
-  template <class T>
-  void apply(T* x, double direction) const {
-    for (std::size_t p = 0; p < rotation_.pairs.size(); ++p) {
-      T& first = x[rotation_.pairs[p][0]];
-      T& second = x[rotation_.pairs[p][1]];
-      const auto cosine = static_cast<T>(cosines_[p]);
-      const auto sine = static_cast<T>(direction * sines_[p]);
-      const T u = first, v = second;
-      first = cosine * u - sine * v;
-      second = sine * u + cosine * v;
-    }
-  }
+}
 
- private:
-  const Rotation& rotation_;
-  std::vector<double> cosines_;
-  std::vector<double> sines_;
-};
+// R_t x, or R_t^T x for direction -1, with the sines and cosines of one offset.
+template <class T>
+void turn(const Rotation& rotation, const double* cosines, const double* sines, double direction,
+          T* x) {
+  const std::size_t count = rotation.pairs.size();
+  const auto one = [&](std::size_t p, T& first, T& second) {
+    const auto cosine = static_cast<T>(cosines[p]);
+    const auto sine = static_cast<T>(direction * sines[p]);
+    const T u = first, v = second;
+    first = cosine * u - sine * v;
+    second = sine * u + cosine * v;
+  };
+  // Coordinates i and i + rotary/2 in two runs, as most models have them: a loop that vectorises.
+  const bool runs =
+      count > 0 && rotation.pairs[count - 1][0] + 1 == rotation.pairs[0][1] &&
+      rotation.pairs[count - 1][1] - rotation.pairs[0][1] + 1 == static_cast<int>(count);
+  if (runs) {
+    T* const firsts = x + rotation.pairs[0][0];
+    T* const seconds = x + rotation.pairs[0][1];
+    for (std::size_t p = 0; p < count; ++p) one(p, firsts[p], seconds[p]);
+  } else {
+    for (std::size_t p = 0; p < count; ++p)
+      one(p, x[rotation.pairs[p][0]], x[rotation.pairs[p][1]]);
+  }
+}
 
 // |A^T R_t B|^2 for each offset, G_A and G_B given as products with kSymmetricBlock vectors, `padded` apart.
 template <class T, class Multiply>
 std::vector<double> squares_at(const Rotation& rotation, int padded, double tolerance, int steps,
-                               std::span<const double> offsets, Multiply multiply_a,
+                               const SampledTurns& turns, Multiply multiply_a,
                                Multiply multiply_b) {
+  const std::span<const double> offsets = turns.offsets;
+  const std::size_t pairs = rotation.pairs.size();
+  const bool kept = turns.cosines.size() == offsets.size() * pairs;
   std::vector<double> out;
   const std::size_t width = at(padded);
   std::vector<T> turned(width * kSymmetricBlock);
   for (std::size_t begin = 0; begin < offsets.size(); begin += kSymmetricBlock) {
-    std::vector<Turn> turns;
-    for (std::size_t i = 0; i < kSymmetricBlock; ++i)
-      turns.emplace_back(rotation, offsets[std::min(begin + i, offsets.size() - 1)]);
+    const std::size_t count = std::min<std::size_t>(kSymmetricBlock, offsets.size() - begin);
+    SampledTurns own;
+    if (!kept) {
+      own.offsets.assign(offsets.begin() + static_cast<std::ptrdiff_t>(begin),
+                         offsets.begin() + static_cast<std::ptrdiff_t>(begin + count));
+      fill_turns(rotation, own);
+    }
+    const SampledTurns& used = kept ? turns : own;
+    const std::size_t first = kept ? begin : 0;
+    const auto turn_all = [&](double direction, T* x) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t at_offset = (first + i) * pairs;
+        turn(rotation, used.cosines.data() + at_offset, used.sines.data() + at_offset, direction,
+             x + i * width);
+      }
+    };
     const std::vector<double> squares =
         lanczos_products<T>(kSymmetricBlock, rotation.head_dim, padded, tolerance, steps,
                             multiply_a, [&](const T* x, T* y) {
                               std::copy_n(x, turned.size(), turned.data());
-                              for (std::size_t i = 0; i < turns.size(); ++i)
-                                turns[i].apply(turned.data() + i * width, -1.0);
+                              turn_all(-1.0, turned.data());
                               multiply_b(turned.data(), y);
-                              for (std::size_t i = 0; i < turns.size(); ++i)
-                                turns[i].apply(y + i * width, 1.0);
+                              turn_all(1.0, y);
                             });
-    for (std::size_t i = begin; i < std::min(begin + kSymmetricBlock, offsets.size()); ++i)
-      out.push_back(squares[i - begin]);
+    out.insert(out.end(), squares.begin(), squares.begin() + static_cast<std::ptrdiff_t>(count));
   }
   return out;
 }
@@ -99,8 +119,15 @@ Matrix turning_part(const Rotation& rotation, const Matrix& g, std::span<const d
 
 }  // namespace
 
+SampledTurns sampled_turns(const Rotation& rotation, std::vector<double> offsets) {
+  constexpr std::size_t kMostKept = 256;
+  SampledTurns turns{std::move(offsets), {}, {}};
+  if (turns.offsets.size() <= kMostKept) fill_turns(rotation, turns);
+  return turns;
+}
+
 Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k,
-                          const Scaling& scaling, std::span<const double> offsets, int steps) {
+                          const Scaling& scaling, const SampledTurns& turns, int steps) {
   const Matrix g_a = augmented_gram(q, scaling.t_q), g_b = augmented_gram(k, scaling.t_k);
   const int most = steps > 0 ? steps : most_lanczos_steps(rotation.head_dim);
   std::vector<double> squares;
@@ -110,7 +137,7 @@ Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k
     unit = std::ldexp(1.0, a.half_exponent() + b.half_exponent());
     using Multiply = std::function<void(const float*, float*)>;
     squares = squares_at<float, Multiply>(
-        rotation, a.padded(), kSingleTolerance, most, offsets,
+        rotation, a.padded(), kSingleTolerance, most, turns,
         [&](const float* x, float* y) { a.multiply_block(x, y); },
         [&](const float* x, float* y) { b.multiply_block(x, y); });
   } else {
@@ -118,14 +145,14 @@ Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k
     const auto multiply = symmetric_kernels<double>().multiply_block;
     using Multiply = std::function<void(const double*, double*)>;
     squares = squares_at<double, Multiply>(
-        rotation, a.extent(), 1e-13, most, offsets,
+        rotation, a.extent(), 1e-13, most, turns,
         [&](const double* x, double* y) { multiply(a.row(0), a.stride(), a.size(), x, y); },
         [&](const double* x, double* y) { multiply(b.row(0), b.stride(), b.size(), x, y); });
   }
   Supremum best;
-  for (std::size_t i = 0; i < offsets.size(); ++i) {
+  for (std::size_t i = 0; i < squares.size(); ++i) {
     const double value = std::sqrt(squares[i]) * unit;
-    if (value > best.value) best = {value, offsets[i]};
+    if (value > best.value) best = {value, turns.offsets[i]};
   }
   best.value *= column_factor(q, scaling.t_q) * column_factor(k, scaling.t_k);
   return best;

@@ -148,12 +148,16 @@ TEST(Vectors, RopeSupremumAndScaledOptimum) {
     EXPECT_LE(context.bound, certified_scaled(head.rotation, q_above, k_above, mixed));
     if (!std::accumulate(head.bias_a.begin(), head.bias_a.end(), false,
                          [](bool any, double x) { return any || x != 0.0; })) {
-      const Supremum got = sampled_supremum(head.rotation, q, k, plain, both);
+      const Supremum got =
+          sampled_supremum(head.rotation, q, k, plain, sampled_turns(head.rotation, both));
       EXPECT_NEAR(got.value * head.scale, supremum, 1e-9 * supremum);
-      EXPECT_NEAR(sampled_supremum(head.rotation, q, k, plain, causal).value * head.scale,
-                  head.expect["rope_sup_causal256"].get<double>(), 1e-9 * supremum);
-      EXPECT_LE(sampled_supremum(head.rotation, q, k, plain, both, 6).value,
-                got.value * (1.0 + 1e-12));
+      EXPECT_NEAR(
+          sampled_supremum(head.rotation, q, k, plain, sampled_turns(head.rotation, causal)).value *
+              head.scale,
+          head.expect["rope_sup_causal256"].get<double>(), 1e-9 * supremum);
+      EXPECT_LE(
+          sampled_supremum(head.rotation, q, k, plain, sampled_turns(head.rotation, both), 6).value,
+          got.value * (1.0 + 1e-12));
       EXPECT_LE(context.bound * head.scale, supremum * 1.021);
       EXPECT_NEAR(context.seen * head.scale, supremum, 0.021 * supremum);
     }
@@ -322,8 +326,8 @@ TEST(Rope, LargeHeadsFollowTheSubspace) {
     const Scaling longer = optimal_scaling(head.rotation, q, k, {.evaluations = 60});
     EXPECT_LE(found.value, balanced.value);
     EXPECT_LE(longer.value, found.value * (1.0 + 1e-9));
-    const Supremum supremum =
-        sampled_supremum(head.rotation, q, k, found, sampled_offsets(4096, 16), 16);
+    const Supremum supremum = sampled_supremum(
+        head.rotation, q, k, found, sampled_turns(head.rotation, sampled_offsets(4096, 16)), 16);
     EXPECT_LE(supremum.value, longer.value);
     EXPECT_NEAR(supremum.value, sigma_at(head.rotation, head.a, head.b, supremum.offset),
                 1e-3 * supremum.value);
@@ -361,7 +365,10 @@ TEST(Rope, ZeroHeads) {
   const Scaling scaling = optimal_scaling(rotation, q, q);
   EXPECT_EQ(scaling.value, 0.0);
   EXPECT_EQ(certified_scaled(rotation, q, q, scaling), 0.0);
-  EXPECT_EQ(sampled_supremum(rotation, q, q, scaling, sampled_offsets(64, 16)).value, 0.0);
+  EXPECT_EQ(
+      sampled_supremum(rotation, q, q, scaling, sampled_turns(rotation, sampled_offsets(64, 16)))
+          .value,
+      0.0);
   EXPECT_EQ(bounded_context(rotation, q, q, scaling, {.context = 64}).bound, 0.0);
   // Biases alone: |a||b| is all there is.
   const std::vector<double> bias = {3.0, 0.0, 4.0, 0.0};

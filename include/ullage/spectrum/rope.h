@@ -76,6 +76,15 @@ double certified_scaled(const Rotation& rotation, const Side& q, const Side& k,
 // R_t g R_t^T, the Gram of R_t B.
 Matrix rotated(const Rotation& rotation, const Matrix& g, double offset);
 
+// Offsets with the sines and cosines of their turns, [offset][pair], made once for all heads of a layer; of more than a few
+// hundred offsets they are made again each time, a few at a time.
+struct SampledTurns {
+  std::vector<double> offsets;
+  std::vector<double> cosines;
+  std::vector<double> sines;
+};
+SampledTurns sampled_turns(const Rotation& rotation, std::vector<double> offsets);
+
 // Largest |A^T R_t B|_2 over the given offsets, from below but for FP32's rounding in heads wider than 48: `steps` of
 // Lanczos' recurrence for each (0: to convergence). With biases, of the augmented matrices at the scaling's t and t'; times both factors.
 struct Supremum {
@@ -83,7 +92,7 @@ struct Supremum {
   double offset = 0.0;
 };
 Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k,
-                          const Scaling& scaling, std::span<const double> offsets, int steps = 0);
+                          const Scaling& scaling, const SampledTurns& turns, int steps = 0);
 
 // `count` offsets of [-(context - 1), 0], integers: 0 and then evenly spread in log |t|, as the pairs' turns are.
 std::vector<double> sampled_offsets(double context, int count);
