@@ -69,3 +69,40 @@ def record(name, result):
     entries.append(result)
     file.write_text(json.dumps(entries, indent=1) + "\n")
     print(f"recorded in {file.relative_to(ROOT)}")
+
+
+def ratio(triple):
+    low, mid, high = triple
+    return f"{mid:.2f} ({low:.2f} to {high:.2f})"
+
+
+def write_between(document, marks, text):
+    """Replaces what stands between two marked lines of a page."""
+    begin, end = marks
+    before, rest = document.read_text().split(begin)
+    document.write_text(before + begin + text + end + rest.split(end)[1])
+
+
+SCAN_PAGE = ROOT / "docs/scan.md"
+SCAN_MARKS = ("<!-- measured: begin (written by bench/scan/run.py --record) -->\n", "<!-- measured: end -->\n")
+
+
+def document_scan():
+    """The table of docs/scan.md, from what bench/results/ holds."""
+    entries = {name: {(e["machine"]["cpu"], e["machine"]["path"]): e for e in json.loads((RESULTS / f"{name}.json").read_text())}
+               for name in ("scan", "spectrum") if (RESULTS / f"{name}.json").exists()}
+    lines = ["", "| CPU, path, threads | sigma alone: PyTorch over ullage | whole scan: PyTorch's sigma over ullage | scan over reading the bytes | header of 100,000 tensors: safetensors over ullage | peak memory |",
+             "|---|---|---|---|---|---|"]
+    for key in sorted(set().union(*entries.values())):
+        scan, spectrum = entries.get("scan", {}).get(key), entries.get("spectrum", {}).get(key)
+        machine = (scan or spectrum)["machine"]
+        figures = scan["figures"] if scan else {}
+        cells = [f"{machine['cpu']}, {machine['path']}, {machine['threads']}",
+                 ratio(spectrum["torch over ullage"]) if spectrum else "",
+                 ratio(figures["torch over scan"]) if scan else "", ratio(figures["scan over read"]) if scan else "",
+                 ratio(figures["header of 100,000 tensors, safetensors over ullage"]) if scan else "",
+                 f"{max(s['peak memory MiB'] for s in scan['shapes'].values()):.0f} MiB" if scan else ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a",
+              "70B-shaped layer and of GPT-2 XL's shapes.", ""]
+    write_between(SCAN_PAGE, SCAN_MARKS, "\n".join(lines) + "\n")

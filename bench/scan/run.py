@@ -5,7 +5,7 @@
 PyTorch: FP32 Grams, Cholesky, svdvals of one Llama-2-7B-shaped layer (32 heads) with the weights in memory, times the
 layers. ullage: every field of the report, weights read from the page cache. Contenders take turns within a round; each
 figure is a median with its quartiles, each ratio one of ratios within a round. Machines are shared: read the ratios, not
-the seconds. --record keeps the result in bench/results/scan.json.
+the seconds. --record keeps the result in bench/results/scan.json and in docs/scan.md.
 """
 
 import argparse
@@ -131,6 +131,7 @@ def main():
     if options.record:
         peer.record("scan", {"machine": machine, "rounds": options.rounds, "layers": layers, "figures": figures,
                              "seconds by layers": {"layers": counts, **scaling}, "shapes": shapes})
+        peer.document_scan()
     return 0
 
 
