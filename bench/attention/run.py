@@ -117,6 +117,9 @@ def interleaved(calls, rounds, budget=0.1):
     times = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            # The threads of the one before may still spin; wait for them, and warm the caches.
+            time.sleep(0.02)
+            call()
             times[name].append(seconds(call, repeats[name]))
     return times
 

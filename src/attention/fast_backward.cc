@@ -6,6 +6,7 @@
 #include <new>
 #include <numbers>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
 #include "attention/fast_fallback.h"
@@ -465,6 +466,8 @@ Status fast_backward(const Inputs<T>& inputs, const FastOptions& options,
     FastBackward<T>(inputs, options.threads, tensors, workspace.buffers()).run();
   } catch (const std::bad_alloc&) {
     return Error{Code::resource, "not enough memory for the scratch of attention", {}, {}, {}};
+  } catch (const std::length_error&) {
+    return Error{Code::resource, "more scratch than memory can address", "attention", {}, {}};
   }
   return {};
 }

@@ -2,9 +2,9 @@
 // block to a kernel.
 #include <algorithm>
 #include <cmath>
-#include <exception>
 #include <new>
 #include <numbers>
+#include <stdexcept>
 #include <vector>
 
 #include "attention/fast_fallback.h"
@@ -277,6 +277,8 @@ Status fast_forward(const Inputs<T>& inputs, const FastOptions& options,
     run_fast(inputs, options, outputs);
   } catch (const std::bad_alloc&) {
     return Error{Code::resource, "not enough memory for the scratch of attention", {}, {}, {}};
+  } catch (const std::length_error&) {
+    return Error{Code::resource, "more scratch than memory can address", "attention", {}, {}};
   }
   return {};
 }

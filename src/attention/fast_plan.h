@@ -94,7 +94,7 @@ struct FastPlan {
   [[nodiscard]] static SourceRows source(const View<U>& view, std::size_t batch, std::size_t head,
                                          std::size_t row, std::size_t rows, std::size_t columns) {
     SourceRows source;
-    source.values = &view.at(batch, head, row, 0);
+    if (rows != 0) source.values = &view.at(batch, head, row, 0);
     source.bf16 = kIsBf16<T>;
     source.stride = view.row;
     source.rows = static_cast<int>(rows);

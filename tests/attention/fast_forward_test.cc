@@ -227,6 +227,43 @@ TEST(FastForward, WhatItDoesNotDoTheReferenceDoes) {
   EXPECT_GT(worst, 0);
 }
 
+TEST(FastForward, NothingToSeeOrNobodyToLook) {
+  for (const CpuPath path : fast_paths()) {
+    const ScopedCpuPath forced(path);
+    Inputs<Bf16> in;
+    in.shape = {2, 2, 1, 3, 0, 8, 8};
+    const std::vector<Bf16> q(2 * 2 * 3 * 8, to_bf16(1));
+    in.q = contiguous(q.data(), 2, 3, 8);
+    std::vector<Bf16> output(q.size(), to_bf16(7));
+    std::vector<HeadStatistics> heads(4);
+    FastOutputs<Bf16> out;
+    out.output = contiguous(output.data(), 2, 3, 8);
+    out.heads = heads;
+    ASSERT_TRUE(fast_forward(in, {}, out).ok());
+    for (const Bf16 x : output) EXPECT_EQ(x.value(), 0);
+    EXPECT_EQ(heads[3].empty_rows, 3U);
+
+    std::vector<float> log_sum_exp(12, -std::numeric_limits<float>::infinity());
+    std::vector<Bf16> grad(q.size(), to_bf16(7));
+    FastGradients<Bf16> to;
+    to.q = contiguous(grad.data(), 2, 3, 8);
+    const View<const Bf16> grad_output = contiguous(q.data(), 2, 3, 8);
+    const FastSaved<Bf16> saved = {out.output,
+                                   contiguous<const float>(log_sum_exp.data(), 2, 3, 1)};
+    ASSERT_TRUE(fast_backward(in, {}, grad_output, saved, to).ok());
+    for (const Bf16 x : grad) EXPECT_EQ(x.value(), 0);
+
+    in.shape = {2, 2, 1, 0, 3, 8, 8};
+    in.k = in.v = contiguous(q.data(), 1, 3, 8);
+    ASSERT_TRUE(fast_forward(in, {}, out).ok());
+    std::vector<Bf16> grad_keys(2 * 3 * 8, to_bf16(7));
+    to.q = {};
+    to.k = to.v = contiguous(grad_keys.data(), 1, 3, 8);
+    ASSERT_TRUE(fast_backward(in, {}, grad_output, saved, to).ok());
+    for (const Bf16 x : grad_keys) EXPECT_EQ(x.value(), 0);
+  }
+}
+
 TEST(FastForward, BadRequestsAreNamed) {
   const FastTensors<Bf16> t(tensors_of({"", {1, 2, 1, 4, 4, 8, 8}}), Layout::bhnd);
   Status status = fast_forward(t.inputs(), {}, {});
