@@ -73,7 +73,9 @@ Result<int> write_scales(const ScalesCommand& command) {
                                 : checkpoint::to_safetensors(exported.tensors, exported.metadata)));
   ULLAGE_TRY(file.commit());
   if (target == "-") return kDone;
-  fmt::print("{}: {} tensors\n", escape_text(target, 400), exported.tensors.size());
+  const std::string what =
+      is_json ? "every head" : fmt::format("{} tensors", exported.tensors.size());
+  fmt::print("{}: {}\n", escape_text(target, 400), what);
   if (consumer == scan::Consumer::compressed_tensors)
     fmt::print("config.json needs, beside what it has:\n{}", exported.json);
   return kDone;
