@@ -184,7 +184,7 @@ double largest_eigenvalue(const Matrix& s) {
   assert(n == s.columns());
   if (n == 0) return 0.0;
   if (!all_finite(s)) return kNan;
-  return lanczos_largest<double>(n, n, 1e-14, [&](const double* x, double* y) {
+  return lanczos_largest<double>(n, padded_lanes(n), 1e-14, [&](const double* x, double* y) {
     cblas_dgemv(CblasRowMajor, CblasNoTrans, n, n, 1.0, s.data(), n, x, 1, 0.0, y, 1);
   });
 }

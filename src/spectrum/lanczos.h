@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "spectrum/symmetric_kernels.h"
+
 namespace ullage::spectrum {
 
 // A fixed direction with no structure of its own: no exact zeros, signs and sizes mixed (SplitMix64).
@@ -71,7 +73,7 @@ class TopRitzValue {
 // A recurrence runs at most this many steps.
 inline constexpr int most_lanczos_steps(int size) { return 4 * size + 8; }
 
-// apply(x, y): y = S x on arrays of `padded`, of which `size` count and the rest are zeros. No reorthogonalisation: lost
+// apply(x, y): y = S x on arrays of `padded` (a multiple of kSymmetricLanes), of which `size` count and the rest are zeros. No reorthogonalisation: lost
 // orthogonality repeats eigenvalues that have converged and leaves the largest where it is (Paige 1980).
 template <class T, class Apply>
 double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
@@ -86,13 +88,14 @@ double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
     for (std::size_t i = 0; i < start.size(); ++i) current[i] = static_cast<T>(start[i] / norm);
   }
   TopRitzValue top(tolerance, static_cast<double>(std::numeric_limits<T>::epsilon()));
+  const SymmetricKernels<T>& kernels = symmetric_kernels<T>();
   T beta_before = T(0);
   const int steps = most_lanczos_steps(size);
   for (int step = 1; step <= steps; ++step) {
     apply(current.data(), next.data());
-    const T alpha = lane_dot(current.data(), next.data(), n);
-    for (std::size_t i = 0; i < n; ++i) next[i] -= alpha * current[i] + beta_before * before[i];
-    const T beta = std::sqrt(lane_dot(next.data(), next.data(), n));
+    const T alpha = kernels.dot(current.data(), next.data(), n);
+    kernels.take_away(next.data(), alpha, current.data(), beta_before, before.data(), n);
+    const T beta = std::sqrt(kernels.dot(next.data(), next.data(), n));
     if (top.add(static_cast<double>(alpha), static_cast<double>(beta), step == steps)) break;
     const T inverse = T(1) / beta;
     for (std::size_t i = 0; i < n; ++i) before[i] = next[i] * inverse;
@@ -118,8 +121,9 @@ std::vector<double> lanczos_products(int count, int size, int padded, double tol
     for (std::size_t i = 0; i < start.size(); ++i) current[b * n + i] = static_cast<T>(start[i]);
   }
   apply_a(current.data(), image.data());
-  const auto length_of = [n](const T* x, const T* a_x) {
-    return std::sqrt(std::max(lane_dot(x, a_x, n), T(0)));
+  const SymmetricKernels<T>& kernels = symmetric_kernels<T>();
+  const auto length_of = [&](const T* x, const T* a_x) {
+    return std::sqrt(std::max(kernels.dot(x, a_x, n), T(0)));
   };
   std::vector<T> beta_before(vectors);
   std::vector<bool> ended(vectors);
@@ -138,9 +142,8 @@ std::vector<double> lanczos_products(int count, int size, int padded, double tol
     apply_b(image.data(), next.data());
     std::vector<T> alpha(vectors);
     for (std::size_t b = 0; b < vectors; ++b) {
-      alpha[b] = lane_dot(&image[b * n], &next[b * n], n);
-      for (std::size_t i = b * n; i < b * n + n; ++i)
-        next[i] -= alpha[b] * current[i] + beta_before[b] * before[i];
+      alpha[b] = kernels.dot(&image[b * n], &next[b * n], n);
+      kernels.take_away(&next[b * n], alpha[b], &current[b * n], beta_before[b], &before[b * n], n);
     }
     apply_a(next.data(), next_image.data());
     for (std::size_t b = 0; b < vectors; ++b) {

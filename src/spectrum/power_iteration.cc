@@ -307,7 +307,7 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
     constexpr double kRest = 2e-7;
     const auto width = layer.key_width();
     const double square =
-        lanczos_largest<float>(width, width, kRest, [&](const float* x, float* y) {
+        lanczos_largest<float>(width, padded_lanes(width), kRest, [&](const float* x, float* y) {
           v.assign(x, x + width);
           layer.forward(v, u);
           layer.backward(u, v);

@@ -94,6 +94,40 @@ ULLAGE_BODY void multiply_block(const T* m, std::ptrdiff_t stride, int size, con
   for (; c < width; c += kLanes) block_columns<T, kBytes, 1>(m + c, stride, size, x, y + c);
 }
 
+template <class T, int kBytes>
+ULLAGE_BODY T dot(const T* x, const T* y, std::size_t padded) {
+  using V = typename VectorOf<T, kBytes>::type;
+  constexpr int kLanes = VectorOf<T, kBytes>::kLanes;
+  constexpr int kVectors = kSymmetricLanes / kLanes;
+  V sums[kVectors] = {};
+  for (std::size_t i = 0; i < padded; i += kSymmetricLanes) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      sums[v] += *reinterpret_cast<const V*>(x + i + v * kLanes) *
+                 *reinterpret_cast<const V*>(y + i + v * kLanes);
+    }
+  }
+  T lanes[kSymmetricLanes];
+  for (int v = 0; v < kVectors; ++v) *reinterpret_cast<V*>(lanes + v * kLanes) = sums[v];
+#pragma GCC unroll 4
+  for (int half = kSymmetricLanes / 2; half > 0; half /= 2) {
+    for (int k = 0; k < half; ++k) lanes[k] += lanes[k + half];
+  }
+  return lanes[0];
+}
+
+template <class T, int kBytes>
+ULLAGE_BODY void take_away(T* next, T alpha, const T* current, T beta, const T* before,
+                           std::size_t padded) {
+  using V = typename VectorOf<T, kBytes>::type;
+  for (std::size_t i = 0; i < padded; i += VectorOf<T, kBytes>::kLanes) {
+    V left = *reinterpret_cast<const V*>(next + i);
+    left -= *reinterpret_cast<const V*>(current + i) * alpha;
+    left -= *reinterpret_cast<const V*>(before + i) * beta;
+    *reinterpret_cast<V*>(next + i) = left;
+  }
+}
+
 #define ULLAGE_SYMMETRIC_PATH(name, attribute, bytes, vectors)                                    \
   template <class T>                                                                              \
   attribute void name##_multiply(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y) { \
@@ -104,7 +138,17 @@ ULLAGE_BODY void multiply_block(const T* m, std::ptrdiff_t stride, int size, con
     multiply_block<T, bytes, vectors>(m, stride, size, x, y);                                     \
   }                                                                                               \
   template <class T>                                                                              \
-  constexpr SymmetricKernels<T> k_##name = {name##_multiply<T>, name##_block<T>};
+  attribute T name##_dot(const T* x, const T* y, std::size_t padded) {                            \
+    return dot<T, bytes>(x, y, padded);                                                           \
+  }                                                                                               \
+  template <class T>                                                                              \
+  attribute void name##_take_away(T* next, T alpha, const T* current, T beta, const T* before,    \
+                                  std::size_t padded) {                                           \
+    take_away<T, bytes>(next, alpha, current, beta, before, padded);                              \
+  }                                                                                               \
+  template <class T>                                                                              \
+  constexpr SymmetricKernels<T> k_##name = {name##_multiply<T>, name##_block<T>, name##_dot<T>,   \
+                                            name##_take_away<T>};
 
 ULLAGE_SYMMETRIC_PATH(portable, , 16, 1)
 ULLAGE_SYMMETRIC_PATH(avx2, ULLAGE_TARGET_AVX2, 32, 1)

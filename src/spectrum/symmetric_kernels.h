@@ -20,6 +20,11 @@ struct SymmetricKernels {
   void (*multiply)(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y);
   // The same for kSymmetricBlock vectors, padded_lanes(size) apart.
   void (*multiply_block)(const T* m, std::ptrdiff_t stride, int size, const T* x, T* y);
+  // x^T y over `padded` entries, a multiple of kSymmetricLanes.
+  T (*dot)(const T* x, const T* y, std::size_t padded);
+  // next -= alpha current + beta before.
+  void (*take_away)(T* next, T alpha, const T* current, T beta, const T* before,
+                    std::size_t padded);
 };
 
 // Of the CPU path in use.
