@@ -11,6 +11,7 @@
 #include "ullage/base/text.h"
 #include "ullage/command.h"
 #include "ullage/report/output.h"
+#include "ullage/spectrum/blas_threads.h"
 
 namespace ullage::apps {
 
@@ -80,6 +81,7 @@ int main(int argc, char** argv) {
   // a page is faulted in once.
   mallopt(M_MMAP_THRESHOLD, 64 << 20);
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  ullage::spectrum::stop_idle_blas_threads();
   std::signal(SIGINT, ullage::apps::on_interrupt);
   std::signal(SIGTERM, ullage::apps::on_interrupt);
   std::signal(SIGPIPE, SIG_IGN);

@@ -88,6 +88,8 @@
 #include "ullage/checkpoint/writer.h"
 
 // ---- spectrum
+// The threads that OpenBLAS starts when it is loaded, which this library never uses.
+#include "ullage/spectrum/blas_threads.h"
 // Bounds from above that floating point cannot break: spectral norms from Grams, proved by a
 // Cholesky factor.
 #include "ullage/spectrum/certificate.h"

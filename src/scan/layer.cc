@@ -35,11 +35,13 @@ class LayerScan {
   Result<LayerOutcome> run();
 
  private:
-  // A key head and those of its query heads, [first, last), that one task takes.
+  // A key head and those of its query heads, [first, last), that one task takes, on one thread, so that their rows are
+  // read once and stay in cache; where threads outnumber key heads, a group is cut and its key head folded by each part.
   struct Group {
     int kv_head, first, last;
   };
-  Status each_group(const std::function<Status(const Group&, int worker)>& body);
+  [[nodiscard]] int parts_of_group() const;
+  [[nodiscard]] Group group_of(int task) const;
 
   // body(index, worker) over [0, count); the first error by index.
   template <class Body>
@@ -52,7 +54,10 @@ class LayerScan {
     return {};
   }
 
-  Status scan_values(const LayerInput& input);
+  // body(task, worker) over [0, tasks), then the value heads: short tasks last, so that threads end together.
+  Status with_values(const LayerInput& input, int tasks,
+                     const std::function<Status(int task, int worker)>& body);
+  Status scan_value(const LayerInput& input, int head, int worker, std::vector<NotFinite>& bad);
   // Adds the first pass of the layer's own sigma to `streaming`, unless that is null.
   Status scan_attention(const LayerInput& input, std::vector<HeadResult>& heads,
                         spectrum::StreamingSigma* streaming);
@@ -101,56 +106,64 @@ void LayerScan::report_vectors() {
   }
 }
 
-Status LayerScan::scan_values(const LayerInput& input) {
+Status LayerScan::scan_value(const LayerInput& input, int head, int worker,
+                             std::vector<NotFinite>& bad) {
+  ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::value, head, worker));
+  ValueFigures figures = value_amax(context_, input.key, rows, bias_of(layer_.value, head),
+                                    workspaces_[static_cast<std::size_t>(worker)].grams);
+  if (!figures.finite) report_not_finite(layer_.value, head, rows, bad);
+  values_[static_cast<std::size_t>(head)] = std::move(figures);
+  return {};
+}
+
+Status LayerScan::with_values(const LayerInput& input, int tasks,
+                              const std::function<Status(int task, int worker)>& body) {
   std::vector<std::vector<NotFinite>> bad(values_.size());
-  ULLAGE_TRY(each(layer_.kv_heads, [&](int head, int worker) -> Status {
-    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::value, head, worker));
-    ValueFigures figures = value_amax(context_, input.key, rows, bias_of(layer_.value, head),
-                                      workspaces_[static_cast<std::size_t>(worker)].grams);
-    if (!figures.finite)
-      report_not_finite(layer_.value, head, rows, bad[static_cast<std::size_t>(head)]);
-    values_[static_cast<std::size_t>(head)] = std::move(figures);
-    return {};
+  ULLAGE_TRY(each(tasks + layer_.kv_heads, [&](int i, int worker) -> Status {
+    if (i < tasks) return body(i, worker);
+    return scan_value(input, i - tasks, worker, bad[static_cast<std::size_t>(i - tasks)]);
   }));
   for (const auto& list : bad) not_finite_.insert(not_finite_.end(), list.begin(), list.end());
   return {};
 }
 
-// A key head with the query heads that share it is one task, on one thread, so that their rows are read once and stay in
-// cache; where threads outnumber key heads, a group is cut and its key head folded by each part.
-Status LayerScan::each_group(const std::function<Status(const Group&, int worker)>& body) {
-  const int group = layer_.query_heads / layer_.kv_heads;
-  const int parts = std::clamp((threads_ + layer_.kv_heads - 1) / layer_.kv_heads, 1, group);
-  return each(layer_.kv_heads * parts, [&](int task, int worker) -> Status {
-    const int kv_head = task / parts, part = task % parts;
-    const int first = kv_head * group;
-    return body({kv_head, first + group * part / parts, first + group * (part + 1) / parts},
-                worker);
-  });
+int LayerScan::parts_of_group() const {
+  return std::clamp((threads_ + layer_.kv_heads - 1) / layer_.kv_heads, 1,
+                    layer_.query_heads / layer_.kv_heads);
+}
+
+LayerScan::Group LayerScan::group_of(int task) const {
+  const int group = layer_.query_heads / layer_.kv_heads, parts = parts_of_group();
+  const int kv_head = task / parts, part = task % parts;
+  const int first = kv_head * group;
+  return {kv_head, first + group * part / parts, first + group * (part + 1) / parts};
 }
 
 Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult>& heads,
                                  spectrum::StreamingSigma* streaming) {
   std::vector<std::vector<NotFinite>> bad_keys(static_cast<std::size_t>(layer_.kv_heads)),
       bad_queries(heads.size());
-  ULLAGE_TRY(each_group([&](const Group& group, int worker) -> Status {
-    HeadWorkspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
-    HeadPair pair{.head = 0, .kv_head = group.kv_head, .query = {}, .key = {}};
-    ULLAGE_ASSIGN(pair.key, rows_.rows(Part::key, group.kv_head, worker));
-    scan_key(context_, input, group.kv_head, pair.key, workspace);
-    if (!workspace.key.folded.finite && group.first % (layer_.query_heads / layer_.kv_heads) == 0)
-      report_not_finite(layer_.key, group.kv_head, pair.key,
-                        bad_keys[static_cast<std::size_t>(group.kv_head)]);
-    for (pair.head = group.first; pair.head < group.last; ++pair.head) {
-      const auto head = static_cast<std::size_t>(pair.head);
-      ULLAGE_ASSIGN(pair.query, rows_.rows(Part::query, pair.head, worker));
-      scan_head(context_, input, pair, workspace, heads[head]);
-      if (!workspace.query.finite)
-        report_not_finite(layer_.query, pair.head, pair.query, bad_queries[head]);
-      if (streaming != nullptr) streaming->add(pair.head, {&pair.query, 1}, pair.key);
-    }
-    return {};
-  }));
+  ULLAGE_TRY(
+      with_values(input, layer_.kv_heads * parts_of_group(), [&](int task, int worker) -> Status {
+        const Group group = group_of(task);
+        HeadWorkspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
+        HeadPair pair{.head = 0, .kv_head = group.kv_head, .query = {}, .key = {}};
+        ULLAGE_ASSIGN(pair.key, rows_.rows(Part::key, group.kv_head, worker));
+        scan_key(context_, input, group.kv_head, pair.key, workspace);
+        if (!workspace.key.folded.finite &&
+            group.first % (layer_.query_heads / layer_.kv_heads) == 0)
+          report_not_finite(layer_.key, group.kv_head, pair.key,
+                            bad_keys[static_cast<std::size_t>(group.kv_head)]);
+        for (pair.head = group.first; pair.head < group.last; ++pair.head) {
+          const auto head = static_cast<std::size_t>(pair.head);
+          ULLAGE_ASSIGN(pair.query, rows_.rows(Part::query, pair.head, worker));
+          scan_head(context_, input, pair, workspace, heads[head]);
+          if (!workspace.query.finite)
+            report_not_finite(layer_.query, pair.head, pair.query, bad_queries[head]);
+          if (streaming != nullptr) streaming->add(pair.head, {&pair.query, 1}, pair.key);
+        }
+        return {};
+      }));
   for (const auto* bad : {&bad_queries, &bad_keys})
     for (const auto& list : *bad) not_finite_.insert(not_finite_.end(), list.begin(), list.end());
   return {};
@@ -163,7 +176,7 @@ Status LayerScan::scan_latent(const LayerInput& input, std::vector<HeadResult>& 
                  workspaces_[0].grams, key_rope);
   if (!key_rope.finite) report_not_finite(layer_.latent->key_rope, 0, rope_rows, not_finite_);
   std::vector<std::vector<NotFinite>> bad(heads.size());
-  ULLAGE_TRY(each(layer_.query_heads, [&](int head, int worker) -> Status {
+  ULLAGE_TRY(with_values(input, layer_.query_heads, [&](int head, int worker) -> Status {
     HeadResult& out = heads[static_cast<std::size_t>(head)];
     ULLAGE_ASSIGN(const HeadRows query, rows_.rows(Part::query, head, worker));
     ULLAGE_ASSIGN(const HeadRows key, rows_.rows(Part::key, out.kv_head, worker));
@@ -265,7 +278,6 @@ Result<LayerOutcome> LayerScan::run() {
     }
     const LayerInput& input = layer_.inputs[use];
     const std::size_t reported = not_finite_.size();
-    ULLAGE_TRY(scan_values(input));
     ULLAGE_TRY(layer_.latent
                    ? scan_latent(input, heads)
                    : scan_attention(input, heads, use == 0 && streaming ? &*streaming : nullptr));
