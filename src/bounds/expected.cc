@@ -82,8 +82,11 @@ TurnedSide turned_side(const UnitSide& side, std::span<const int> fixed, const M
   TurnedSide out;
   const Matrix& gram = mix.rows() > 0 ? mixed : side.gram;
   const Matrix scaled = spectrum::scaled_symmetric(gram, d);
-  out.values = eigenvalues(scaled.rows() > kSingleFrom ? spectrum::tridiagonalise_single(scaled)
-                                                       : tridiagonalise(Square(scaled)));
+  // FP32 knows no eigenvalue to more than the looser of the two.
+  constexpr double kSingleTolerance = 0x1p-22;
+  out.values = scaled.rows() > kSingleFrom
+                   ? eigenvalues(spectrum::tridiagonalise_single(scaled), kSingleTolerance)
+                   : eigenvalues(tridiagonalise(Square(scaled)));
   out.bias = spectrum::norm2(bias);
   return out;
 }

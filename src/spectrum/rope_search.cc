@@ -115,7 +115,7 @@ class Softened {
 // several eigenvalues and late ones the largest. The best point by the sharp value is kept.
 std::vector<double> search(Softened& objective, std::vector<double> x, int evaluations,
                            double least_gain) {
-  constexpr int kPatience = 3;
+  constexpr int kPatience = 2;
   const std::size_t n = x.size();
   constexpr double kFirstPower = 16.0;
   constexpr double kGrowth = 1.3;

@@ -61,7 +61,7 @@ Scaling balanced_scaling(const Rotation& rotation, const Side& q, const Side& k)
 
 struct ScalingOptions {
   int evaluations = 0;  // of the product, while searching; 0: 40 up to head width 32, 8 above
-  // Above head width 32 the search ends when three evaluations in a row have gained less than this share of the product.
+  // Above head width 32 the search ends when two evaluations in a row have gained less than this share of the product.
   double least_gain = 1e-3;
   bool mix_fixed = true;  // try an X on the coordinates that do not turn
 };
