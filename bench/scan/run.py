@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import pathlib
+import statistics
 import struct
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def main():
     rounds = []
     for _ in range(options.rounds):
         seconds, memory = scan(folder, layers, threads)
-        rounds.append({"scan": seconds, "torch": min(peer.timed(torch_layer) for _ in range(3)) * layers,
+        rounds.append({"scan": seconds, "torch": statistics.mean(peer.timed(torch_layer) for _ in range(8)) * layers,
                        "read": read_seconds(folder), "memory": memory})
     figures = {name: peer.middle([r[name] for r in rounds]) for name in ("scan", "torch", "read")}
     figures["torch over scan"] = peer.middle([r["torch"] / r["scan"] for r in rounds])

@@ -269,7 +269,8 @@ Result<LayerOutcome> LayerScan::run() {
       static_cast<std::size_t>(layer_.query_heads) * static_cast<std::size_t>(layer_.query.rows) <=
       spectrum::kExactConcatenatedRows;
   if (!layer_.latent && !(small && rows_.held()))
-    streaming.emplace(layer_.query.width, layer_.key.width, layer_.query_heads);
+    streaming.emplace(layer_.query.width, layer_.key.width, layer_.query_heads,
+                      kConcatenatedPasses);
   for (std::size_t use = 0; use < layer_.inputs.size(); ++use) {
     std::vector<HeadResult> heads(static_cast<std::size_t>(layer_.query_heads));
     for (int head = 0; head < layer_.query_heads; ++head) {

@@ -315,8 +315,9 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
         });
     return ConcatenatedSigma{.value = std::sqrt(std::max(square, 0.0)), .iterations = 0};
   }
-  StreamingSigma streaming(queries[0].width, keys[0].width, static_cast<int>(keys.size()));
-  for (int pass = 0; pass < std::max(passes, 1); ++pass) {
+  passes = std::max(passes, 1);
+  StreamingSigma streaming(queries[0].width, keys[0].width, static_cast<int>(keys.size()), passes);
+  for (int pass = 0; pass < passes; ++pass) {
     parallel_for(keys.size(), threads, [&](std::size_t g, int) {
       streaming.add(static_cast<int>(g), queries.subspan(g * group, group), keys[g]);
     });
@@ -325,10 +326,11 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
   return ConcatenatedSigma{.value = streaming.estimate(), .iterations = streaming.passes()};
 }
 
-StreamingSigma::StreamingSigma(int query_width, int key_width, int groups)
+StreamingSigma::StreamingSigma(int query_width, int key_width, int groups, int last_pass)
     : query_width_(query_width),
       key_width_(key_width),
       groups_(groups),
+      last_pass_(last_pass),
       input_(size(kBlock) * size(key_width)),
       sum_(size(kBlock) * size(query_width)) {
   orthonormalise(input_, key_width);
@@ -374,13 +376,14 @@ void StreamingSigma::finish_pass() {
   const int width = passes_ % 2 == 0 ? query_width_ : key_width_;
   const int other = passes_ % 2 == 0 ? key_width_ : query_width_;
   estimate_ = largest_growth(gram_of(sum_, width), gram_of(input_, other));
+  ++passes_;
+  if (passes_ >= last_pass_) return;
   orthonormalise(sum_, width);
   input_ = std::move(sum_);
   round_to_bf16(input_);
   sum_.assign(size(kBlock) * size(other), 0.0F);
   early_.clear();
   next_ = 0;
-  ++passes_;
 }
 
 }  // namespace ullage::spectrum

@@ -58,6 +58,12 @@ Matrix augmented_gram(const Side& side, double t) {
   return t > 0.0 ? with_column(*side.gram, side.bias, t) : *side.gram;
 }
 
+const Matrix& augmented_gram(const Side& side, double t, Matrix& room) {
+  if (!(t > 0.0)) return *side.gram;
+  room = with_column(*side.gram, side.bias, t);
+  return room;
+}
+
 double column_factor(const Side& side, double t) { return std::hypot(side.radius, t); }
 
 std::vector<double> inverses(std::span<const double> d) {

@@ -17,6 +17,8 @@ inline bool has_bias(const Side& side) {
 
 // The Gram of [A, a/t], or of A where t is 0.
 Matrix augmented_gram(const Side& side, double t);
+// The same without a copy where nothing is added: in `room`, or the side's own.
+const Matrix& augmented_gram(const Side& side, double t, Matrix& room);
 
 // sqrt(r^2 + t^2).
 double column_factor(const Side& side, double t);

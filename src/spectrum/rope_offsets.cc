@@ -128,7 +128,9 @@ SampledTurns sampled_turns(const Rotation& rotation, std::vector<double> offsets
 
 Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k,
                           const Scaling& scaling, const SampledTurns& turns, int steps) {
-  const Matrix g_a = augmented_gram(q, scaling.t_q), g_b = augmented_gram(k, scaling.t_k);
+  Matrix room_a, room_b;
+  const Matrix& g_a = augmented_gram(q, scaling.t_q, room_a);
+  const Matrix& g_b = augmented_gram(k, scaling.t_k, room_b);
   const int most = steps > 0 ? steps : most_lanczos_steps(rotation.head_dim);
   std::vector<double> squares;
   double unit = 1.0;

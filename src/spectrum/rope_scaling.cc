@@ -148,15 +148,17 @@ double sum_of_squares(const Matrix& a) {
   return norm * norm;
 }
 
-// The augmented Gram in the basis of `mix`, with what rounding may have taken from it given back.
-Matrix mixed_above(const Rotation& rotation, const Side& side, double t, const Matrix& mix) {
-  const Matrix whole = augmented_gram(side, t);
+// The augmented Gram in the basis of `mix`, with what rounding may have taken from it given back; in `room` where that is
+// not the side's own.
+const Matrix& mixed_above(const Rotation& rotation, const Side& side, double t, const Matrix& mix,
+                          Matrix& room) {
+  const Matrix& whole = augmented_gram(side, t, room);
   if (mix.rows() == 0) return whole;
-  Matrix out = mixed(rotation, {&whole, {}, 1.0}, mix).gram;
   const double slack =
       4.0 * (whole.rows() + 2) * kUnit * trace(whole) * std::max(1.0, sum_of_squares(mix));
-  for (int i = 0; i < out.rows(); ++i) out(i, i) += slack;
-  return out;
+  room = mixed(rotation, {&whole, {}, 1.0}, mix).gram;
+  for (int i = 0; i < room.rows(); ++i) room(i, i) += slack;
+  return room;
 }
 
 double fixed_trace(const Rotation& rotation, const Matrix& g) {
@@ -214,8 +216,9 @@ double certified_scaled(const Rotation& rotation, const Side& q, const Side& k,
                         const Scaling& scaling) {
   std::vector<double> d = scaling.d;
   for (const auto& [i, j] : rotation.pairs) d[at(j)] = d[at(i)];
-  const Matrix g_q = mixed_above(rotation, q, scaling.t_q, scaling.x);
-  const Matrix g_k = mixed_above(rotation, k, scaling.t_k, scaling.y);
+  Matrix room_q, room_k;
+  const Matrix& g_q = mixed_above(rotation, q, scaling.t_q, scaling.x, room_q);
+  const Matrix& g_k = mixed_above(rotation, k, scaling.t_k, scaling.y, room_k);
   double bound = round_up(certified_norm(scaled_symmetric(g_q, d), scaling.norm_q) *
                           certified_norm(scaled_symmetric(g_k, inverses(d)), scaling.norm_k));
   if (scaling.x.rows() > 0) {

@@ -7,6 +7,7 @@
 // Rows are taken as they are stored: gain and projection of HeadRows are ignored.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <mutex>
 #include <span>
@@ -53,7 +54,9 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
 class StreamingSigma {
  public:
   static constexpr int kBlock = 8;
-  StreamingSigma(int query_width, int key_width, int groups);
+  // After `last_pass` passes the block is not made ready for another.
+  StreamingSigma(int query_width, int key_width, int groups,
+                 int last_pass = std::numeric_limits<int>::max());
   // The query heads that share a key head, and that key head.
   void add(int group, std::span<const HeadRows> queries, const HeadRows& key);
   void finish_pass();
@@ -65,6 +68,7 @@ class StreamingSigma {
   int query_width_;
   int key_width_;
   int groups_;
+  int last_pass_;
   int passes_ = 0;
   double estimate_ = 0.0;
   std::vector<float> input_;  // kBlock x width of the side it multiplies
