@@ -1,4 +1,4 @@
-"""What the benchmarks of scan and spectrum share: PyTorch's way to a layer's sigma, medians, the record of a run."""
+"""What the benchmarks share: PyTorch's way to a layer's sigma, medians, the record of a run, tables in pages."""
 
 import json
 import os
@@ -76,11 +76,11 @@ def ratio(triple):
     return f"{mid:.2f} ({low:.2f} to {high:.2f})"
 
 
-def write_between(document, marks, text):
-    """Replaces what stands between two marked lines of a page."""
+def between(page, marks, text):
+    """A page with what stands between its two marked lines replaced."""
     begin, end = marks
-    before, rest = document.read_text().split(begin)
-    document.write_text(before + begin + text + end + rest.split(end)[1])
+    before, rest = page.split(begin)
+    return before + begin + text + end + rest.split(end)[1]
 
 
 SCAN_PAGE = ROOT / "docs/scan.md"
@@ -105,4 +105,4 @@ def document_scan():
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a",
               "70B-shaped layer and of GPT-2 XL's shapes.", ""]
-    write_between(SCAN_PAGE, SCAN_MARKS, "\n".join(lines) + "\n")
+    SCAN_PAGE.write_text(between(SCAN_PAGE.read_text(), SCAN_MARKS, "\n".join(lines) + "\n"))

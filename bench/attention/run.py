@@ -20,10 +20,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LIBRARY = ROOT / "build/release/bench/attention/libattention_bench.so"
-if os.environ.get("ULLAGE_CPU") == "avx2":
-    os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
-    os.environ.setdefault("DNNL_MAX_CPU_ISA", "AVX2")
-    os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", "AVX2")
+sys.path.insert(0, str(ROOT / "bench"))
+import peer  # noqa: E402
+
+peer.hold_to_avx2()
 import torch  # noqa: E402  (after the variables that it reads)
 
 ELEMENTS = ["bf16", "fp32"]
@@ -204,13 +204,6 @@ def show(row):
          f"  differ {row['gradient_difference']:.1e}{both_share}")
 
 
-def cpu_name():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
-
-
 def run(options):
     """One path and element, in this process."""
     torch.set_num_threads(options.threads)
@@ -238,7 +231,7 @@ def run_all(options):
                                 "--element", element, "--library", options.library, "--only", options.only, "--one", out.name],
                                env=environment, check=True)
                 runs.append(json.load(open(out.name)))
-    return {"schema": 1, "cpu": cpu_name(), "threads": options.threads, "rounds": options.rounds,
+    return {"schema": 1, "cpu": peer.machine()["cpu"], "threads": options.threads, "rounds": options.rounds,
             "torch": torch.__version__, "runs": runs}
 
 

@@ -20,6 +20,9 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+import peer  # noqa: E402
+
 BUILD = ROOT / "build/release"
 RESULTS = ROOT / "bench/results/formats.json"
 DOCUMENT = ROOT / "docs/formats.md"
@@ -139,9 +142,7 @@ def documented(report):
 
 def document(report):
     """docs/formats.md with the result between its marks."""
-    text = DOCUMENT.read_text()
-    before, rest = text.split(MARKS[0])
-    return before + MARKS[0] + documented(report) + MARKS[1] + rest.split(MARKS[1])[1]
+    return peer.between(DOCUMENT.read_text(), MARKS, documented(report))
 
 
 def main():
