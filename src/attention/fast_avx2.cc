@@ -26,26 +26,10 @@ ULLAGE_INLINE void store_weights(Word* to, Floats x) {
 
 }  // namespace ullage::attention
 
-#include "attention/fast_backward-inl.h"
-#include "attention/fast_elementary-inl.h"
-#include "attention/fast_forward-inl.h"
-#include "attention/fast_pack-inl.h"
+#include "attention/fast_table-inl.h"
 
 namespace ullage::attention {
 
-const FastKernels kAvx2Attention = {
-    .name = "avx2",
-    .pair = kPair,
-    .row_tile = kRowTile,
-    .panel = kPanel,
-    .query_block = kQueryBlock,
-    .key_tile = kKeyTile,
-    .pack_lanes = pack_lanes,
-    .pack_panels = pack_panels,
-    .forward = forward_block,
-    .backward = backward_block,
-    .row_products = row_products,
-    .store_rows = store_rows,
-};
+const FastKernels kAvx2Attention = kernels_of_path("avx2");
 
 }  // namespace ullage::attention

@@ -53,9 +53,6 @@ UnitSide in_units(const Side& side) {
   return out;
 }
 
-// Narrower heads cost little in FP64 as well.
-constexpr int kSingleFrom = 48;
-
 // One side behind T = D blockdiag(I, X) of a Scaling, or T^-T = D^-1 blockdiag(I, Y).
 struct TurnedSide {
   std::vector<double> values;  // eigenvalues of T G T^T, ascending
@@ -81,12 +78,7 @@ TurnedSide turned_side(const UnitSide& side, std::span<const int> fixed, const M
   for (std::size_t i = 0; i < bias.size(); ++i) bias[i] *= d[i];
   TurnedSide out;
   const Matrix& gram = mix.rows() > 0 ? mixed : side.gram;
-  const Matrix scaled = spectrum::scaled_symmetric(gram, d);
-  // FP32 knows no eigenvalue to more than the looser of the two.
-  constexpr double kSingleTolerance = 0x1p-22;
-  out.values = scaled.rows() > kSingleFrom
-                   ? eigenvalues(spectrum::tridiagonalise_single(scaled), kSingleTolerance)
-                   : eigenvalues(tridiagonalise(Square(scaled)));
+  out.values = spectrum::estimated_eigenvalues(spectrum::scaled_symmetric(gram, d));
   out.bias = spectrum::norm2(bias);
   return out;
 }

@@ -85,12 +85,8 @@ HeadRows folded_rows(HeadRows stored, const checkpoint::InputNorm& input) {
 
 void fold(const HeadRows& stored, const checkpoint::InputNorm& input,
           std::span<const double> projection_bias, spectrum::GramWorkspace& workspace, Folded& out,
-          const FoldExtras& extras) {
-  const spectrum::GramPass pass{.stored = extras.stored,
-                                .folded = &out.gram,
-                                .keep = extras.keep,
-                                .other = extras.other,
-                                .product = extras.product};
+          spectrum::GramPass pass) {
+  pass.folded = &out.gram;
   out.finite = spectrum::gram_pass(folded_rows(stored, input), workspace, pass);
   finish_fold(stored, input, projection_bias, workspace, out);
 }

@@ -23,19 +23,11 @@ struct Folded {
 
 spectrum::HeadRows folded_rows(spectrum::HeadRows stored, const checkpoint::InputNorm& input);
 
-// What the one reading of a head's rows makes besides: its Gram as stored, what a cross Gram takes. As GramPass.
-struct FoldExtras {
-  spectrum::Gram* stored = nullptr;
-  spectrum::PackedRows* keep = nullptr;
-  const spectrum::PackedRows* other = nullptr;
-  spectrum::Matrix* product = nullptr;
-};
-
 // `out.finite` is false when a weight, a gain or a bias of the head is NaN or infinite, or so large
-// that FP64 ends. Reuses out's memory.
+// that FP64 ends. Reuses out's memory. The same reading of the rows makes what `pass` asks for besides.
 void fold(const spectrum::HeadRows& stored, const checkpoint::InputNorm& input,
           std::span<const double> projection_bias, spectrum::GramWorkspace& workspace, Folded& out,
-          const FoldExtras& extras = {});
+          spectrum::GramPass pass = {});
 // The same in FP64.
 void fold_precisely(const spectrum::HeadRows& stored, const checkpoint::InputNorm& input,
                     std::span<const double> projection_bias, spectrum::GramWorkspace& workspace,

@@ -297,14 +297,13 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
   const KeyHead& key = workspace.key;
   const AttentionLayer& layer = *context.layer;
   const int head = pair.head;
-  FoldExtras extras{.stored = &workspace.stored};
+  spectrum::GramPass pass{.stored = &workspace.stored};
   workspace.cross = Matrix();
   if (!key.packed.empty()) {
-    extras.other = &key.packed;
-    extras.product = &workspace.cross;
+    pass.other = &key.packed;
+    pass.product = &workspace.cross;
   }
-  fold(pair.query, input.query, bias_of(layer.query, head), workspace.grams, workspace.query,
-       extras);
+  fold(pair.query, input.query, bias_of(layer.query, head), workspace.grams, workspace.query, pass);
   out.finite = workspace.query.finite && key.folded.finite;
   if (!out.finite) return fill_none(kNotFinite, out);
   out.sigma_weights = stored_sigma(pair, key, workspace);

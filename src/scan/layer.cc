@@ -265,10 +265,10 @@ Result<LayerOutcome> LayerScan::run() {
   report_vectors();
   const int group = layer_.query_heads / layer_.kv_heads;
   std::optional<spectrum::StreamingSigma> streaming;
-  const bool small =
-      static_cast<std::size_t>(layer_.query_heads) * static_cast<std::size_t>(layer_.query.rows) <=
-      spectrum::kExactConcatenatedRows;
-  if (!layer_.latent && !(small && rows_.held()))
+  const bool exact =
+      rows_.held() && spectrum::concatenates_exactly(static_cast<std::size_t>(layer_.query_heads),
+                                                     layer_.query.rows);
+  if (!layer_.latent && !exact)
     streaming.emplace(layer_.query.width, layer_.key.width, layer_.query_heads,
                       kConcatenatedPasses);
   for (std::size_t use = 0; use < layer_.inputs.size(); ++use) {

@@ -117,9 +117,8 @@ bool LayerRows::worth_holding(const checkpoint::AttentionLayer& layer) const {
     for (const Piece& piece : state.stacked)
       transposed = transposed || piece.projection->storage.layout == checkpoint::Layout::in_out;
   }
-  const bool exact = static_cast<std::size_t>(layer.query_heads) *
-                         static_cast<std::size_t>(part_of(Part::query).rows) <=
-                     spectrum::kExactConcatenatedRows;
+  const bool exact = spectrum::concatenates_exactly(static_cast<std::size_t>(layer.query_heads),
+                                                    part_of(Part::query).rows);
   return (exact || transposed) && total <= kHeldBytes;
 }
 

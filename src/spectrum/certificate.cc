@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "spectrum/product_form.h"
@@ -31,26 +30,9 @@ enum class Kind { ordinary, zero, infinite, nan };
 
 Kind scale(const Matrix& g, Scaled& out) {
   assert(g.rows() == g.columns());
-  // Lanes of their own, so that the loop vectorises; max() would lose a NaN, a difference keeps it.
-  constexpr std::size_t kLanes = 8;
-  double most[kLanes] = {};
-  double zeros[kLanes] = {};
-  const std::span<const double> values(
-      g.data(), static_cast<std::size_t>(g.rows()) * static_cast<std::size_t>(g.columns()));
-  for (std::size_t i = 0; i < values.size(); i += kLanes) {
-    const std::size_t count = std::min(kLanes, values.size() - i);
-    for (std::size_t k = 0; k < count; ++k) {
-      const double magnitude = std::abs(values[i + k]);
-      most[k] = most[k] < magnitude ? magnitude : most[k];
-      zeros[k] += values[i + k] - values[i + k];
-    }
-  }
-  const double largest = *std::max_element(std::begin(most), std::end(most));
-  if (std::accumulate(std::begin(zeros), std::end(zeros), 0.0) != 0.0) {
-    const bool nan =
-        std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
-    return nan ? Kind::nan : Kind::infinite;
-  }
+  const double largest = largest_magnitude(g);
+  if (std::isnan(largest)) return Kind::nan;
+  if (std::isinf(largest)) return Kind::infinite;
   if (largest == 0.0) return Kind::zero;
   // The trace may overflow where no entry does: first entries near 1, then the trace.
   const int first = std::ilogb(largest);

@@ -45,16 +45,32 @@ std::vector<double> product(CBLAS_TRANSPOSE transpose, const Matrix& a, std::spa
   return out;
 }
 
-bool all_finite(const Matrix& a) {
-  for (int i = 0; i < a.rows(); ++i) {
-    for (const double value : a.row(i)) {
-      if (!std::isfinite(value)) return false;
-    }
-  }
-  return true;
-}
+bool all_finite(const Matrix& a) { return std::isfinite(largest_magnitude(a)); }
 
 }  // namespace
+
+double largest_magnitude(const Matrix& a) {
+  // Lanes of their own, so that the loop vectorises. A maximum would lose a NaN; a number less itself is zero unless it is
+  // NaN or infinite.
+  constexpr std::size_t kLanes = 8;
+  double most[kLanes] = {};
+  double zeros[kLanes] = {};
+  const std::span<const double> values(
+      a.data(), static_cast<std::size_t>(a.rows()) * static_cast<std::size_t>(a.columns()));
+  for (std::size_t i = 0; i < values.size(); i += kLanes) {
+    const std::size_t count = std::min(kLanes, values.size() - i);
+    for (std::size_t k = 0; k < count; ++k) {
+      const double magnitude = std::abs(values[i + k]);
+      most[k] = most[k] < magnitude ? magnitude : most[k];
+      zeros[k] += values[i + k] - values[i + k];
+    }
+  }
+  const bool finite =
+      std::all_of(std::begin(zeros), std::end(zeros), [](double v) { return v == 0; });
+  if (!finite && std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); }))
+    return kNan;
+  return *std::max_element(std::begin(most), std::end(most));
+}
 
 Matrix multiply(const Matrix& a, const Matrix& b) {
   return product(CblasNoTrans, a, CblasNoTrans, b);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
-#include <tuple>
 
 #include "spectrum/gram_parts.h"
 
@@ -226,17 +225,8 @@ void PackedRows::reserve(int rows, int width, bool pairs) {
   capacity_ = words;
 }
 
-std::uint32_t* PackedRows::panel(int column) {
+std::uint32_t* PackedRows::panel(int column) const {
   return words_.get() + size(column / kPanelColumns) * size(lines_) * size(panel_stride(rows_));
-}
-
-const std::uint32_t* PackedRows::panel(int column) const {
-  return words_.get() + size(column / kPanelColumns) * size(lines_) * size(panel_stride(rows_));
-}
-
-std::size_t PackedRows::bytes_for(const HeadRows& rows) {
-  const std::size_t element = current_kernels().product_pairs != nullptr ? 2 : 4;
-  return size(panel_stride(rows.rows)) * size(rows.width + kPanelColumns) * element;
 }
 
 HeadRows unfolded(HeadRows rows) {

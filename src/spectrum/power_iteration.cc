@@ -299,7 +299,7 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
                                              int threads) {
   ULLAGE_TRY(check(queries, keys));
   const std::size_t group = queries.size() / keys.size();
-  if (queries.size() * size(queries[0].rows) <= kExactConcatenatedRows) {
+  if (concatenates_exactly(queries.size(), queries[0].rows)) {
     const Layer layer(queries, keys, threads);
     std::vector<float> v;
     std::vector<float> u;

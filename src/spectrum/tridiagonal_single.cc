@@ -143,4 +143,11 @@ Tridiagonal tridiagonalise_single(const Matrix& s) {
   return out;
 }
 
+std::vector<double> estimated_eigenvalues(const Matrix& s) {
+  // FP32 knows no eigenvalue to more than this.
+  constexpr double kTolerance = 0x1p-22;
+  return s.rows() > kSingleFrom ? eigenvalues(tridiagonalise_single(s), kTolerance)
+                                : eigenvalues(tridiagonalise(Square(s)));
+}
+
 }  // namespace ullage::spectrum

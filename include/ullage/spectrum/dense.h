@@ -57,6 +57,9 @@ Matrix scaled_symmetric(const Matrix& s, std::span<const double> diagonal);
 std::vector<double> multiply(const Matrix& a, std::span<const double> x);
 std::vector<double> transposed_multiply(const Matrix& a, std::span<const double> x);
 
+// Largest |entry|; NaN if any is NaN, infinity if any is infinite and none NaN.
+double largest_magnitude(const Matrix& a);
+
 double trace(const Matrix& s);
 double frobenius_norm(const Matrix& a);
 double dot(std::span<const double> x, std::span<const double> y);

@@ -82,10 +82,7 @@ class PackedRows {
   void clear() { rows_ = 0; }
   // Room for `width` columns of `rows` rows, of unknown content; then the panel that starts at a column.
   void reserve(int rows, int width, bool pairs);
-  std::uint32_t* panel(int column);
-  [[nodiscard]] const std::uint32_t* panel(int column) const;
-  // About what reserve() takes for such rows.
-  static std::size_t bytes_for(const HeadRows& rows);
+  [[nodiscard]] std::uint32_t* panel(int column) const;
 
  private:
   std::unique_ptr<std::uint32_t[]> words_;

@@ -39,9 +39,13 @@ struct ConcatenatedSigma {
   int iterations = 0;  // 0: exact
 };
 
-// Exact (to about 1e-6) where the query heads have at most 1024 rows together, by Lanczos' recurrence run to its end; else
-// exact for at most this many rows of all query heads; else `passes` passes of StreamingSigma, from below.
-inline constexpr std::size_t kExactConcatenatedRows = 1024;
+// Whether concatenated_sigma is exact: up to 1024 rows of all query heads together.
+inline constexpr bool concatenates_exactly(std::size_t query_heads, int rows) {
+  return query_heads * static_cast<std::size_t>(rows) <= 1024;
+}
+
+// Exact (to about 1e-6) by Lanczos' recurrence run to its end where that is small; else `passes` passes of
+// StreamingSigma, from below.
 Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
                                              std::span<const HeadRows> keys, int passes,
                                              int threads = 1);

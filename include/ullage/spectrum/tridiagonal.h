@@ -21,4 +21,7 @@ Tridiagonal tridiagonalise_single(const Matrix& s);
 // Eigenvalues in ascending order, each within `tolerance` of the largest magnitude (2^-50 at least).
 std::vector<double> eigenvalues(const Tridiagonal& t, double tolerance = 0x1p-26);
 
+// Eigenvalues of a small symmetric matrix, ascending, for estimates: in FP32 where it is wide enough for that to pay.
+std::vector<double> estimated_eigenvalues(const Matrix& s);
+
 }  // namespace ullage::spectrum
