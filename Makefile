@@ -82,6 +82,15 @@ tsan: ## build and test under the thread sanitizer
 	@$(call compile,tsan)
 	@$(call ctest,tsan,600) -LE 'long|release'
 
+.PHONY: cuda
+cuda: ## build everything with the CUDA component (build/cuda) and run its tests, which skip where no GPU is
+	$(call say,cuda: the component for the GPU)
+	@tools/setup.sh build test cuda
+	@mkdir -p build && $(call configure,cuda)
+	@$(call compile,cuda,ullage cuda_test ullage_core)
+	@$(call ctest,cuda,600) -R '^cuda\.' -LE long
+	@build/cuda/bin/ullage doctor
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ_SECONDS
 	$(call say,fuzz: every target for $(FUZZ_SECONDS) s)
@@ -125,4 +134,4 @@ install: build ## install the command, the library and its CMake package under P
 
 .PHONY: clean
 clean: ## remove what was built, keep build/venv and the checkpoints in the cache folder
-	@rm -rf build/release build/dev build/asan build/tsan build/tidy build/fuzz build/*.log report.html
+	@rm -rf build/release build/dev build/asan build/tsan build/tidy build/fuzz build/cuda build/*.log report.html

@@ -4,8 +4,10 @@
 add_library(ullage_flags INTERFACE)
 target_compile_features(ullage_flags INTERFACE cxx_std_20)
 # No contraction: the same source gives the same bits on every dispatch path that does not ask for a fused operation.
-target_compile_options(ullage_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -ffp-contract=off
-  $<$<BOOL:${ULLAGE_WERROR}>:-Werror>)
+target_compile_options(ullage_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -ffp-contract=off $<$<BOOL:${ULLAGE_WERROR}>:-Werror>>
+  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-fmad=false;-lineinfo;-Xcompiler=-Wall,-Wextra,-ffp-contract=off>"
+  $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${ULLAGE_WERROR}>>:-Werror=all-warnings>)
 # GCC 12 sees overlapping copies in operator+ of a literal and a temporary string (GCC bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(ullage_flags INTERFACE -Wno-restrict)
@@ -20,12 +22,14 @@ if(ULLAGE_FUZZERS)
   target_compile_options(ullage_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# ullage_room(NAME [USES room...] [LINKS library...]): the static library of src/NAME, headers in include/ullage/NAME.
-# Every *.cc of the folder belongs to it; a new file needs no edit here.
+# ullage_room(NAME [USES room...] [LINKS library...] [SOURCES file...]): the static library of src/NAME, headers in
+# include/ullage/NAME. Every *.cc of the folder belongs to it, and a new file needs no edit here, unless SOURCES lists some.
 function(ullage_room name)
-  cmake_parse_arguments(ROOM "" "" "USES;LINKS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/*/*.cc)
-  add_library(ullage_${name} STATIC ${sources})
+  cmake_parse_arguments(ROOM "" "" "USES;LINKS;SOURCES" ${ARGN})
+  if(NOT ROOM_SOURCES)
+    file(GLOB ROOM_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/*/*.cc)
+  endif()
+  add_library(ullage_${name} STATIC ${ROOM_SOURCES})
   add_library(ullage::${name} ALIAS ullage_${name})
   set_target_properties(ullage_${name} PROPERTIES EXPORT_NAME ${name})
   target_compile_features(ullage_${name} PUBLIC cxx_std_20)

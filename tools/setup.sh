@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs what ullage needs on Debian 12, and only what is missing.
 #
-#   tools/setup.sh [build] [demo] [test] [lint] [torch]     default: all
+#   tools/setup.sh [build] [demo] [test] [lint] [torch] [cuda]     default: all but cuda
 #
 # build: compiler, libraries of the command and of its tests.  demo: an empty Python environment, build/venv,
 # for pip.  test: a browser, Python's headers, and Python tools in build/venv (nanobind, which the build takes
 # the binding from).  lint: clang 19 and its tools (format, tidy, fuzzers).  torch: PyTorch and Transformers
-# in build/venv.
+# in build/venv.  cuda: CUDA 13's compiler in build/venv (no driver, no GPU needed to build).
 # When everything is there it does nothing and takes well under a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,7 +33,8 @@ for group in "${groups[@]}"; do
     test) with_venv=1 packages+=("${test_packages[@]}") requirements+=(tools/requirements.txt) ;;
     lint) packages+=("${lint_packages[@]}") ;;
     torch) with_venv=1 requirements+=(tools/requirements-torch.txt) ;;
-    *) fail "no group '$group'; there are build, demo, test, lint and torch" ;;
+    cuda) with_venv=1 requirements+=(tools/requirements-cuda.txt) ;;
+    *) fail "no group '$group'; there are build, demo, test, lint, torch and cuda" ;;
   esac
 done
 
@@ -99,4 +100,9 @@ for file in ${requirements[@]+"${requirements[@]}"}; do
       fail "pip could not install $file; without these packages the Python tests cannot run"
     cp "$file" "$stamp"
   fi
+done
+
+# nvcc looks for its libraries in lib64, its wheels put them in lib.
+for toolkit in $venv/lib/python3*/site-packages/nvidia/cu13; do
+  if [ -x "$toolkit/bin/nvcc" ] && ! [ -e "$toolkit/lib64" ]; then ln -s lib "$toolkit/lib64"; fi
 done

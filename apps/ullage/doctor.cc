@@ -5,6 +5,7 @@
 #include "ullage/base/cpu.h"
 #include "ullage/base/parallel.h"
 #include "ullage/command.h"
+#include "ullage/cuda/device.h"
 #include "ullage/report/table.h"
 
 namespace ullage::apps {
@@ -30,6 +31,22 @@ report::Table paths_table() {
   return table;
 }
 
+std::string dotted(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+std::string gpu_line() {
+  const Result<cuda::Device> found = cuda::current_device();
+  if (!found.ok()) return found.error().message();
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  return fmt::format(
+      "CUDA {}: {}, compute capability {}.{}, {} multiprocessors, {:.1f} of {:.1f} GiB free, "
+      "driver for CUDA {}",
+      dotted(found->runtime_version), found->name, found->capability_major, found->capability_minor,
+      found->multiprocessors, static_cast<double>(found->free_bytes) / kGiB,
+      static_cast<double>(found->memory_bytes) / kGiB, dotted(found->driver_version));
+}
+
 Result<int> doctor() {
   const report::Terminal terminal = report::terminal_of(STDOUT_FILENO);
   fmt::print("ullage {}\nCPU: {}\nthreads: {} (ULLAGE_THREADS or --threads changes it)\n",
@@ -38,7 +55,7 @@ Result<int> doctor() {
   fmt::print("{}", report::to_text(paths_table(), terminal));
   if (const std::string why = forced_path_refusal(); !why.empty())
     fmt::print("\nULLAGE_CPU asks for another path, which was not taken: {}\n", why);
-  fmt::print("\nCUDA: this build has no CUDA component\n");
+  fmt::print("\n{}\n", gpu_line());
   return kDone;
 }
 

@@ -20,6 +20,7 @@ int exit_code(Code code) {
     case Code::usage:
       return kUsage;
     case Code::resource:
+    case Code::device_unavailable:
       return kCouldNotFinish;
     case Code::interrupted:
       return kInterrupted;

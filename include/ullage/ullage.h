@@ -147,6 +147,11 @@
 // One number of a paper's table or figure beside ours.
 #include "ullage/attention/values.h"
 
+// ---- cuda
+// The GPU: whether one can be used and why not, its memory, and the stream that work is ordered
+// on.
+#include "ullage/cuda/device.h"
+
 // ---- bounds
 // Certificates: bounds on |S| over every input the head can see, in exact arithmetic (tier 1).
 #include "ullage/bounds/certificates.h"

@@ -50,6 +50,8 @@ const char* name_of(Code code) {
       return "value_invalid";
     case Code::resource:
       return "resource";
+    case Code::device_unavailable:
+      return "device_unavailable";
     case Code::interrupted:
       return "interrupted";
   }

@@ -33,9 +33,10 @@ enum class Code : std::uint8_t {
   format_refused,  // pickle, GGUF, GPTQ, ... : recognised, and not read
   architecture_unknown,
   nothing_to_scan,
-  not_finite,     // NaN or infinity where a number is needed
-  value_invalid,  // an argument or a field out of range
-  resource,       // memory, disk, or a library that failed
+  not_finite,          // NaN or infinity where a number is needed
+  value_invalid,       // an argument or a field out of range
+  resource,            // memory, disk, or a library that failed
+  device_unavailable,  // no GPU that can be used
   interrupted,
 };
 
