@@ -2,6 +2,9 @@
 #include <utility>
 
 #include "ullage/cuda/device.h"
+#include "ullage/cuda/grams.h"
+#include "ullage/cuda/power_iteration.h"
+#include "ullage/cuda/spectra.h"
 
 namespace ullage::cuda {
 namespace {
@@ -23,5 +26,34 @@ DeviceMemory& DeviceMemory::operator=(DeviceMemory&&) noexcept = default;
 Status upload(const void*, std::size_t, void*, Stream) { return absent(); }
 Status download(const void*, std::size_t, void*, Stream) { return absent(); }
 Status synchronise(Stream) { return absent(); }
+
+struct Spectra::Plan {};
+Spectra::~Spectra() = default;
+Spectra::Spectra(Spectra&&) noexcept = default;
+Spectra& Spectra::operator=(Spectra&&) noexcept = default;
+Result<Spectra> Spectra::make(std::span<const DeviceRows>, std::span<const HeadPair>) {
+  return absent();
+}
+Status Spectra::refresh(Stream) { return absent(); }
+const PairSpectrum* Spectra::on_device() const { return nullptr; }
+Result<std::vector<PairSpectrum>> Spectra::read(Stream) const { return absent(); }
+
+struct PowerIteration::Plan {};
+PowerIteration::~PowerIteration() = default;
+PowerIteration::PowerIteration(PowerIteration&&) noexcept = default;
+PowerIteration& PowerIteration::operator=(PowerIteration&&) noexcept = default;
+Result<PowerIteration> PowerIteration::make(std::span<const DeviceRows>,
+                                            std::span<const HeadPair>) {
+  return absent();
+}
+Status PowerIteration::run(int, Stream) { return absent(); }
+const double* PowerIteration::on_device() const { return nullptr; }
+Result<std::vector<double>> PowerIteration::read(Stream) const { return absent(); }
+
+Result<std::vector<SideGram>> grams(std::span<const DeviceRows>, Stream) { return absent(); }
+Result<std::vector<spectrum::Matrix>> cross_grams(std::span<const DeviceRows>,
+                                                  std::span<const HeadPair>, Stream) {
+  return absent();
+}
 
 }  // namespace ullage::cuda
