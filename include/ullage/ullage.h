@@ -106,6 +106,9 @@
 // Grams of many heads made elsewhere than in this CPU's own pass: what a scan hands a layer's
 // rows to, when it is told to.
 #include "ullage/spectrum/gram_engine.h"
+// Certified spectra of pairs of heads: what bounds ask first of every query head and its key
+// head.
+#include "ullage/spectrum/pair_spectra.h"
 // Triangular factors and products of head_dim x head_dim in registers: what LAPACK does too
 // slowly at this size.
 #include "ullage/spectrum/panels.h"

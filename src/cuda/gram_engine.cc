@@ -71,7 +71,7 @@ class Engine final : public spectrum::GramEngine {
     return {};
   }
 
-  Result<spectrum::LayerGrams> finish(std::span<const spectrum::CrossPair> pairs) override {
+  Result<spectrum::LayerGrams> finish(std::span<const spectrum::HeadPair> pairs) override {
     ULLAGE_TRY(check(cudaSetDevice(device_), "choosing a GPU"));
     std::vector<DeviceRows> folded;
     for (const Head& head : heads_) folded.push_back(head.rows);
@@ -117,15 +117,15 @@ class Engine final : public spectrum::GramEngine {
     return gains_.back().second.data<const double>();
   }
 
-  static Status cross(std::span<const DeviceRows> folded,
-                      std::span<const spectrum::CrossPair> pairs, spectrum::LayerGrams& out) {
+  static Status cross(std::span<const DeviceRows> folded, std::span<const spectrum::HeadPair> pairs,
+                      spectrum::LayerGrams& out) {
     std::vector<HeadPair> asked;
     std::vector<std::size_t> places;
     out.cross.resize(pairs.size());
     for (std::size_t p = 0; p < pairs.size(); ++p) {
       const auto fits = [&](int head) { return out.heads[static_cast<std::size_t>(head)].fits; };
       if (!fits(pairs[p].query) || !fits(pairs[p].key)) continue;
-      asked.push_back({pairs[p].query, pairs[p].key});
+      asked.push_back(pairs[p]);
       places.push_back(p);
     }
     if (asked.empty()) return {};

@@ -28,22 +28,9 @@ Status check_sides(std::span<const DeviceRows> sides) {
 }
 
 Status check_pairs(std::span<const DeviceRows> sides, std::span<const HeadPair> pairs) {
-  const int count = static_cast<int>(sides.size());
-  if (pairs.empty()) return invalid("there are no pairs of heads", 0, "at least 1", "0");
-  for (std::size_t p = 0; p < pairs.size(); ++p) {
-    const HeadPair& pair = pairs[p];
-    for (const int side : {pair.query, pair.key}) {
-      if (side < 0 || side >= count)
-        return Error{Code::value_invalid, "a pair names no side", "pair " + std::to_string(p),
-                     "0 to " + std::to_string(count - 1), std::to_string(side)};
-    }
-    const int query = sides[static_cast<std::size_t>(pair.query)].rows;
-    const int key = sides[static_cast<std::size_t>(pair.key)].rows;
-    if (query != key)
-      return Error{Code::value_invalid, "the sides of a pair differ in rows",
-                   "pair " + std::to_string(p), std::to_string(query), std::to_string(key)};
-  }
-  return {};
+  std::vector<int> rows;
+  for (const DeviceRows& side : sides) rows.push_back(side.rows);
+  return spectrum::check_pairs(rows, pairs);
 }
 
 std::size_t gram_bytes(const DeviceRows& rows) {

@@ -152,7 +152,7 @@ Result<spectrum::LayerGrams> LayerScan::engine_grams(const LayerInput& input) {
     return engine.add(static_cast<std::size_t>(i),
                       folded_rows(rows, query ? input.query : input.key));
   }));
-  std::vector<spectrum::CrossPair> pairs;
+  std::vector<spectrum::HeadPair> pairs;
   for (int head = 0; head < queries && wants_cross(context_, input); ++head)
     pairs.push_back({head, queries + head / (queries / layer_.kv_heads)});
   return engine.finish(pairs);

@@ -43,7 +43,7 @@ class CopyingEngine : public spectrum::GramEngine {
     own.rows.gain = own.gain;
     return {};
   }
-  Result<spectrum::LayerGrams> finish(std::span<const spectrum::CrossPair> pairs) override {
+  Result<spectrum::LayerGrams> finish(std::span<const spectrum::HeadPair> pairs) override {
     spectrum::LayerGrams out;
     for (const Head& head : heads_) {
       spectrum::HeadGrams made;
@@ -52,7 +52,7 @@ class CopyingEngine : public spectrum::GramEngine {
       made.fits = made.fits && fits_;
       out.heads.push_back(std::move(made));
     }
-    for (const spectrum::CrossPair& pair : pairs) {
+    for (const spectrum::HeadPair& pair : pairs) {
       const auto query = static_cast<std::size_t>(pair.query);
       const auto key = static_cast<std::size_t>(pair.key);
       spectrum::Matrix cross;

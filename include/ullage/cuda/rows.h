@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "ullage/spectrum/gram.h"
+#include "ullage/spectrum/pair_spectra.h"
 
 namespace ullage::cuda {
 
@@ -19,10 +20,6 @@ struct DeviceRows {
 };
 inline constexpr int kMostRows = 256;
 
-// Which of the sides that a plan was made of multiply: A^T B, A the query side.
-struct HeadPair {
-  int query = 0;
-  int key = 0;
-};
+using spectrum::HeadPair;
 
 }  // namespace ullage::cuda

@@ -1,12 +1,11 @@
 // Certified spectra of many heads at once: Grams on the tensor cores, proofs in FP64, nothing on the host.
 //
-// spectrum::gram and spectrum::bounded_sigma for all heads of all layers in a few launches. BF16 rows without gain are
+// spectrum::pair_spectra for all heads of all layers in a few launches. BF16 rows without gain are
 // multiplied as they are; everything else is folded in FP32 and cut into three BF16 pieces, which hold it whole. Tensor
 // cores sum 64 products before FP64 takes over; such a sum is trusted to 2^-22 a product (measured: docs/cuda.md).
 // Heads that are then too coarse (spectrum::needs_precise) are done again in FP64, on the device too.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
@@ -14,18 +13,12 @@
 #include "ullage/base/result.h"
 #include "ullage/cuda/device.h"
 #include "ullage/cuda/rows.h"
-#include "ullage/spectrum/certificate.h"
+#include "ullage/spectrum/pair_spectra.h"
 
 namespace ullage::cuda {
 
-// What is known of a pair of sides. Not finite (or, with FP64 gains or rows, beyond FP64): all figures NaN.
-struct PairSpectrum {
-  spectrum::Bounded sigma;  // |A^T B|_2
-  spectrum::Bounded query;  // |A|_2
-  spectrum::Bounded key;    // |B|_2
-  std::int32_t finite = 0;
-  std::int32_t precise = 0;  // the figures come from FP64 Grams
-};
+// Not finite here also: beyond FP64, with FP64 gains or rows, which the CPU would scale.
+using spectrum::PairSpectrum;
 
 // Made once for weights that stay where they are; refreshed whenever their values have changed.
 class Spectra {

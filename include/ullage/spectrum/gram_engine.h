@@ -7,6 +7,7 @@
 
 #include "ullage/base/result.h"
 #include "ullage/spectrum/gram.h"
+#include "ullage/spectrum/pair_spectra.h"
 
 namespace ullage::spectrum {
 
@@ -23,11 +24,6 @@ struct LayerGrams {
   std::vector<Matrix> cross;     // one a pair
 };
 
-struct CrossPair {
-  int query = 0;
-  int key = 0;
-};
-
 // One layer at a time: begin, add each head once, finish.
 class GramEngine {
  public:
@@ -39,7 +35,7 @@ class GramEngine {
   virtual Status add(std::size_t head, const HeadRows& rows) = 0;
   // The Grams of all heads, and cross_gram's estimate of each pair (of one width; a pair with a head that does not fit
   // is 0 x 0).
-  virtual Result<LayerGrams> finish(std::span<const CrossPair> pairs) = 0;
+  virtual Result<LayerGrams> finish(std::span<const HeadPair> pairs) = 0;
 };
 
 }  // namespace ullage::spectrum
