@@ -41,12 +41,17 @@ function(ullage_room name)
   set_property(GLOBAL APPEND PROPERTY ULLAGE_ROOMS ${name})
 endfunction()
 
-# ullage_test(ROOM [LINKS library...]): one program from every *.cc under tests/ROOM. Suites whose name starts with
-# Long get the label `long` (make test-all runs them), those with Release the label `release` (too slow under a sanitizer).
+# ullage_test(ROOM [LINKS library...] [SOURCES file...]): one program from every *.cc under tests/ROOM, every *.cu where
+# the build has CUDA, and files of other rooms' tests. Suites whose name starts with Long get the label `long` (make
+# test-all runs them), those with Release the label `release` (too slow under a sanitizer).
 function(ullage_test room)
-  cmake_parse_arguments(TEST "" "" "LINKS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
-  add_executable(${room}_test ${sources})
+  cmake_parse_arguments(TEST "" "" "LINKS;SOURCES" ${ARGN})
+  set(patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  if(ULLAGE_CUDA)
+    list(APPEND patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cu)
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${patterns})
+  add_executable(${room}_test ${sources} ${TEST_SOURCES})
   target_include_directories(${room}_test PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${room}_test PRIVATE ULLAGE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
   target_link_libraries(${room}_test PRIVATE ullage_flags ullage::${room} ${TEST_LINKS} GTest::gmock_main)
