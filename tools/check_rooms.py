@@ -178,7 +178,7 @@ def check_cmake(root, names):
         if not re.fullmatch(r"src/\w+/CMakeLists\.txt", name):
             continue
         for room, rest in USES.findall((root / name).read_text(encoding="utf-8")):
-            uses = re.search(r"USES((?:\s+(?!LINKS\b)\w+)*)", rest)
+            uses = re.search(r"USES((?:\s+(?!(?:LINKS|SOURCES)\b)\w+)*)", rest)
             for other in uses[1].split() if uses else []:
                 if other not in closure(room):
                     yield f"{name}: {room} may not use {other}"

@@ -101,6 +101,9 @@
 #include "ullage/spectrum/dense.h"
 // What the certificates of a refresh are worth after the weights moved.
 #include "ullage/spectrum/drift.h"
+// The error terms of Grams and of proofs by a Cholesky factor, for whatever computes them: CPU
+// paths and GPUs.
+#include "ullage/spectrum/error_terms.h"
 // Grams of one head's rows: A A^T of the folded projection A, with a bound on its error.
 #include "ullage/spectrum/gram.h"
 // Triangular factors and products of head_dim x head_dim in registers: what LAPACK does too
@@ -156,6 +159,15 @@
 // The GPU: whether one can be used and why not, its memory, and the stream that work is ordered
 // on.
 #include "ullage/cuda/device.h"
+// The Grams of a layer's heads, for what goes on from them on the host.
+#include "ullage/cuda/grams.h"
+// Warm implicit power iteration of many heads at once: spectrum::power_iteration in one launch.
+#include "ullage/cuda/power_iteration.h"
+// One head's rows in device memory.
+#include "ullage/cuda/rows.h"
+// Certified spectra of many heads at once: Grams on the tensor cores, proofs in FP64, nothing on
+// the host.
+#include "ullage/cuda/spectra.h"
 
 // ---- bounds
 // Certificates: bounds on |S| over every input the head can see, in exact arithmetic (tier 1).

@@ -3,6 +3,9 @@
 
 #include "ullage/cuda/cast.h"
 #include "ullage/cuda/device.h"
+#include "ullage/cuda/grams.h"
+#include "ullage/cuda/power_iteration.h"
+#include "ullage/cuda/spectra.h"
 
 namespace ullage::cuda {
 namespace {
@@ -16,6 +19,9 @@ Error absent() {
 
 Status usable() { return absent(); }
 Result<Device> current_device() { return absent(); }
+
+ScopedDevice::ScopedDevice(int) : status_(absent()) {}
+ScopedDevice::~ScopedDevice() = default;
 
 Result<DeviceMemory> DeviceMemory::allocate(std::size_t) { return absent(); }
 DeviceMemory::~DeviceMemory() = default;
@@ -32,6 +38,35 @@ Status cast(const formats::ArrayView&, const formats::Format&, void*, const form
 }
 Status cast_to_values(const formats::ArrayView&, const formats::Format&, float*,
                       const formats::CastOptions&, const CountsOnDevice&, Stream) {
+  return absent();
+}
+
+struct Spectra::Plan {};
+Spectra::~Spectra() = default;
+Spectra::Spectra(Spectra&&) noexcept = default;
+Spectra& Spectra::operator=(Spectra&&) noexcept = default;
+Result<Spectra> Spectra::make(std::span<const DeviceRows>, std::span<const HeadPair>) {
+  return absent();
+}
+Status Spectra::refresh(Stream) { return absent(); }
+const PairSpectrum* Spectra::on_device() const { return nullptr; }
+Result<std::vector<PairSpectrum>> Spectra::read(Stream) const { return absent(); }
+
+struct PowerIteration::Plan {};
+PowerIteration::~PowerIteration() = default;
+PowerIteration::PowerIteration(PowerIteration&&) noexcept = default;
+PowerIteration& PowerIteration::operator=(PowerIteration&&) noexcept = default;
+Result<PowerIteration> PowerIteration::make(std::span<const DeviceRows>,
+                                            std::span<const HeadPair>) {
+  return absent();
+}
+Status PowerIteration::run(int, Stream) { return absent(); }
+const double* PowerIteration::on_device() const { return nullptr; }
+Result<std::vector<double>> PowerIteration::read(Stream) const { return absent(); }
+
+Result<std::vector<SideGram>> grams(std::span<const DeviceRows>, Stream) { return absent(); }
+Result<std::vector<spectrum::Matrix>> cross_grams(std::span<const DeviceRows>,
+                                                  std::span<const HeadPair>, Stream) {
   return absent();
 }
 

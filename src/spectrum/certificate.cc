@@ -7,18 +7,13 @@
 
 #include "spectrum/product_form.h"
 #include "spectrum/single.h"
+#include "ullage/spectrum/error_terms.h"
 #include "ullage/spectrum/panels.h"
 
 namespace ullage::spectrum {
 
 namespace {
 
-constexpr double kUnit = 0x1p-53;
-// What a given g may be below the true Gram, in units of its trace.
-constexpr double kInput = 16.0 * kUnit;
-// How far above its estimate tau is tried first, and by how much more after each refusal.
-constexpr double kFirstMargin = 1e-6;
-constexpr double kWiden = 4.0;
 // g times 4^-half_exponent, exact but for what vanishes far below its trace, which lands in [1, 4).
 struct Scaled {
   Square g;
@@ -48,7 +43,7 @@ Kind scale(const Matrix& g, Scaled& out) {
     const double* from = g.row(i).data();
     for (int j = 0; j < g.columns(); ++j) row[j] = from[j] * half * half;
   }
-  out.trace = std::ldexp(sum, first - 2 * out.half_exponent) * (1.0 + 4.0 * g.rows() * kUnit);
+  out.trace = std::ldexp(sum, first - 2 * out.half_exponent) * trace_rounding(g.rows());
   return Kind::ordinary;
 }
 
@@ -76,7 +71,7 @@ bool below(const Square& x, double tau) {
 // `certain`, which is known to bound it. `slack` is what x itself may be off by.
 double proved_above(const Square& x, double estimate, double slack, double certain) {
   for (double margin = kFirstMargin; margin < 1.0; margin *= kWiden) {
-    const double tau = std::max(estimate, 0.0) * (1.0 + margin) + slack * (margin / kFirstMargin);
+    const double tau = tau_at(estimate, slack, margin);
     if (!(tau < certain)) return certain;
     if (below(x, tau)) return tau;
   }
@@ -96,13 +91,13 @@ Bounded bounded_norm(const Matrix& g_a, double known_estimate) {
   if (g_a.rows() == 0) return {};
   Scaled a;
   if (const Kind kind = scale(g_a, a); kind != Kind::ordinary) return special(kind);
-  const double n = a.g.size();
+  const int n = a.g.size();
   const double known = std::ldexp(known_estimate, -a.half_exponent);
   const double estimate =
       known > 0.0 && std::isfinite(known) ? known * known : largest_estimate(a.g);
-  const double input = kInput * a.trace;
+  const double input = kGivenUnit * a.trace;
   const double tau = proved_above(a.g, estimate, input, a.trace);
-  const double square = tau + input + 2.0 * (n + 1.0) * n * kUnit * tau;
+  const double square = tau + input + proof_slack(n, tau);
   return {std::ldexp(std::sqrt(std::max(estimate, 0.0)), a.half_exponent),
           raise(round_up(std::sqrt(square)), a.half_exponent)};
 }
@@ -121,9 +116,9 @@ Bounded bounded_sigma(const Matrix& g_a, const Matrix& g_b) {
   const int n = a.g.size();
   // The shift covers the backward error of the factor, (n + 3) u trace, and what g may be below the
   // true Gram; so L L^T and g_b + shift I lie above A A^T and B B^T.
-  double shift_a = (4.0 * (n + 2) * kUnit + kInput) * a.trace;
-  const double shift_b = (4.0 * (n + 2) * kUnit + kInput) * b.trace;
-  const double certain = a.trace * b.trace * (1.0 + 3.0 * n * kInput);
+  double shift_a = factor_shift(n, a.trace);
+  const double shift_b = factor_shift(n, b.trace);
+  const double certain = certain_square(n, a.trace, b.trace);
   double estimate = 0.0;
   double square = certain;
   Square lower;
@@ -131,10 +126,9 @@ Bounded bounded_sigma(const Matrix& g_a, const Matrix& g_b) {
     for (int i = 0; i < n; ++i) b.g(i, i) += shift_b;
     const Square x = product_form(lower, b.g);
     estimate = std::max(largest_estimate(x), 0.0);
-    const double product =
-        8.0 * (n + 2) * kUnit * (a.trace + n * shift_a) * (b.trace + n * shift_b);
+    const double product = product_slack(n, a.trace + n * shift_a, b.trace + n * shift_b);
     const double tau = proved_above(x, estimate, product, certain);
-    square = std::min(certain, tau + product + 2.0 * (n + 1.0) * n * kUnit * tau);
+    square = std::min(certain, tau + product + proof_slack(n, tau));
   }
   const int exponent = a.half_exponent + b.half_exponent;
   return {std::ldexp(std::sqrt(estimate), exponent), raise(round_up(std::sqrt(square)), exponent)};
@@ -155,11 +149,11 @@ Bounded bounded_sigma(const Gram& gram_a, const Bounded& a, const Gram& gram_b, 
   out.estimate = std::ldexp(out.estimate, exponent);
   out.bound = raise(out.bound, exponent);
   // G_A <= G^_A + h_a I gives |A^T B|^2 <= |F^T B|^2 + h_a |B|^2 with F F^T = G^_A, and the same step for B leaves
-  // h_b |F|^2. 1e-6: F holds the shift of its factor besides.
+  // h_b |F|^2, kShiftShare for the shift that F holds besides.
   const double root_a = raise(round_up(std::sqrt(gram_a.inflation)), gram_a.exponent);
   const double root_b = raise(round_up(std::sqrt(gram_b.inflation)), gram_b.exponent);
-  out.bound = round_up(
-      std::hypot(out.bound, (1.0 + 1e-6) * std::hypot(root_a * b.bound, root_b * a.bound)));
+  out.bound =
+      round_up(std::hypot(out.bound, kShiftShare * std::hypot(root_a * b.bound, root_b * a.bound)));
   out.bound = std::min(out.bound, round_up(a.bound * b.bound));
   return out;
 }
@@ -176,7 +170,7 @@ Matrix with_column(const Matrix& g, std::span<const double> a, double t) {
 
 double round_up(double x) {
   if (x == 0.0) return 0.0;
-  return std::nextafter(x * (1.0 + 64.0 * kUnit), std::numeric_limits<double>::infinity());
+  return std::nextafter(x * (1.0 + 64.0 * kU64), std::numeric_limits<double>::infinity());
 }
 
 float round_up_to_float(double x) {

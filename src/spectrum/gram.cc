@@ -36,12 +36,12 @@ bool finish_fast(const HeadRows& rows, int step, const std::vector<double>& sums
   out.exponent = 0;
   mirror_upper(sums, rows.rows, out.values);
   const double squares = trace(out.values);
-  if (!(squares >= kLeastTrace && squares <= kMostTrace)) return false;
+  if (!fast_trace(squares)) return false;
   const int blocks = (rows.width + step - 1) / step;
   set_bounds(rows,
              {.sum_unit = (step + 4) * kU32 + (blocks + 4) * kU64,
               .fold_unit = folds(rows) ? 2.0 * kU32 : 0.0,
-              .floor = rows.width * kFloor * (1.0 + std::sqrt(squares))},
+              .floor = rows.width * kUnderflow * (1.0 + std::sqrt(squares))},
              out);
   return true;
 }

@@ -57,19 +57,14 @@ void fast_means(const HeadRows& rows, const float* gain, float* minus) {
   }
 }
 
-void set_bounds(const HeadRows& rows, const Errors& errors, Gram& gram) {
-  constexpr double kRounding = 1.0 + 1e-9;  // of these few lines themselves
+void set_bounds(const HeadRows& rows, const GramErrors& errors, Gram& gram) {
   const double squares = trace(gram.values) * (1.0 + 2.0 * errors.sum_unit);
   double means = 0.0;
   for (const double mean : gram.means) means += mean * mean;
-  // Folded entries are off by at most e_ij, |e|_F <= E: |(X + e)(X + e)^T - X X^T| <= 2 |X|_F E + E^2.
-  const double fold = errors.fold_unit * std::sqrt(squares + rows.width * means);
-  gram.entry_unit =
-      (errors.sum_unit + 2.0 * errors.fold_unit) * (1.0 + 4.0 * errors.sum_unit) * kRounding;
+  gram.entry_unit = gram_entry_unit(errors);
   gram.entry_floor = errors.floor;
-  gram.inflation = (errors.sum_unit * squares + 2.0 * std::sqrt(squares) * fold + fold * fold +
-                    gram.values.rows() * errors.floor) *
-                   kRounding;
+  gram.inflation = gram_inflation(errors, gram.values.rows(), std::sqrt(squares),
+                                  std::sqrt(squares + rows.width * means));
   if (rows.project_mean) {
     gram.entry_unit = 0.0;
     gram.entry_floor = gram.inflation;

@@ -8,17 +8,10 @@
 #include <vector>
 
 #include "spectrum/gram_kernels.h"
+#include "ullage/spectrum/error_terms.h"
 #include "ullage/spectrum/gram.h"
 
 namespace ullage::spectrum {
-
-inline constexpr double kU32 = 0x1p-24;
-inline constexpr double kU64 = 0x1p-53;
-// Fast Grams are taken only with a trace in this range: FP32 products then neither overflow nor lose more than
-// kFloor by underflow (flushed to zero or not).
-inline constexpr double kLeastTrace = 0x1p-60;
-inline constexpr double kMostTrace = 0x1p100;
-inline constexpr double kFloor = 0x1p-122;
 
 inline double decode(std::uint16_t bits) {
   return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16));
@@ -76,14 +69,6 @@ void mirror_upper(const std::vector<double>& sums, int rows, Matrix& out);
 // Means of the folded rows, FP32 sums, into minus: the Gram is about the rows minus these, exactly orthogonal to
 // ones or not, since removing what is left of a mean only makes a Gram smaller.
 void fast_means(const HeadRows& rows, const float* gain, float* minus);
-
-// Fills the bounds of `gram` from the errors that its arithmetic makes.
-struct Errors {
-  double sum_unit;   // of sums of products, relative to |row i||row j|
-  double fold_unit;  // of an entry, relative to |weight gain|
-  double floor;      // of an entry of the Gram, absolute: what underflow loses
-};
-void set_bounds(const HeadRows& rows, const Errors& errors, Gram& gram);
 
 // FP64 throughout, and A B^T so. False where a weight or a gain is not finite.
 bool precise_gram(const HeadRows& rows, GramWorkspace::Buffers& buffers, Gram& out);

@@ -105,13 +105,6 @@ double normalise(std::vector<float>& x) {
   return norm;
 }
 
-void start(std::vector<float>& v, int width) {
-  std::vector<double> direction(size(width));
-  fill_start(direction);
-  v.assign(direction.begin(), direction.end());
-  normalise(v);
-}
-
 // The same iteration in FP64 for weights beyond FP32's range: plain loops, every vector normalised.
 double wide_iteration(std::span<const HeadRows> queries, std::span<const HeadRows> keys,
                       int iterations, std::vector<float>& state) {
@@ -167,7 +160,7 @@ double wide_iteration(std::span<const HeadRows> queries, std::span<const HeadRow
 double iterate(std::span<const HeadRows> queries, std::span<const HeadRows> keys, int iterations,
                PowerState& state, int threads) {
   const Layer layer(queries, keys, threads);
-  if (state.v.size() != size(layer.key_width())) start(state.v, layer.key_width());
+  if (state.v.size() != size(layer.key_width())) state.v = power_start(layer.key_width());
   // Squares of norms below this may have lost what matters to underflow.
   constexpr double kLeast = 1e-12;
   const std::vector<float> before = state.v;
@@ -282,6 +275,14 @@ double largest_growth(const Matrix& image, const Matrix& input) {
 }
 
 }  // namespace
+
+std::vector<float> power_start(int width) {
+  std::vector<double> direction(size(width));
+  fill_start(direction);
+  std::vector<float> v(direction.begin(), direction.end());
+  normalise(v);
+  return v;
+}
 
 double power_iteration(const HeadRows& a, const HeadRows& b, int iterations, PowerState& state) {
   assert(a.rows == b.rows);

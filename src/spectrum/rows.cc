@@ -73,7 +73,7 @@ bool row_norms_squared(const HeadRows& rows, GramWorkspace& workspace, std::span
     const double fold = entry * std::sqrt(squares + rows.width * static_cast<double>(minus) *
                                                         static_cast<double>(minus));
     const double root = std::sqrt(squares) + fold;
-    out[size(r)] = (root * root + rows.width * kFloor * (1.0 + root)) * (1.0 + 1e-9);
+    out[size(r)] = (root * root + rows.width * kUnderflow * (1.0 + root)) * (1.0 + 1e-9);
   }
   return true;
 }

@@ -7,6 +7,7 @@
 #include "spectrum/product_form.h"
 #include "spectrum/single.h"
 #include "spectrum/symmetric_kernels.h"
+#include "ullage/spectrum/error_terms.h"
 #include "ullage/spectrum/tridiagonal.h"
 
 namespace ullage::spectrum {
@@ -86,8 +87,8 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
         [&](const float* x, float* y) { a.multiply(x, y); },
         [&](const float* x, float* y) { b.multiply(x, y); })[0];
     // FP32 is off by a few units of |A|^2 |B|^2: enough where the product does not cancel.
-    constexpr double kCancelling = 0.05;
-    if (square > kCancelling * a.row_sum() * b.row_sum())
+    constexpr double kKept = 0.05;
+    if (square > kKept * a.row_sum() * b.row_sum())
       return std::ldexp(std::sqrt(square), a.half_exponent() + b.half_exponent());
   }
   constexpr double kTolerance = 1e-8;  // of the square
@@ -114,10 +115,7 @@ double stable_rank_of(const Matrix& g) {
 }
 
 bool needs_precise(const Bounded& sigma, const Bounded& a, const Bounded& b) {
-  constexpr double kCancelling = 1e-2;
-  constexpr double kLoose = 1.005;
-  return sigma.estimate < kCancelling * a.estimate * b.estimate ||
-         sigma.bound > kLoose * sigma.estimate;
+  return too_coarse(sigma.estimate, sigma.bound, a.estimate, b.estimate);
 }
 
 }  // namespace ullage::spectrum

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ullage/spectrum/dense.h"
+#include "ullage/spectrum/error_terms.h"
 
 namespace ullage::spectrum {
 
@@ -57,6 +58,9 @@ struct Gram {
 
 // values + inflation I, rounded up: above the Gram of the true rows.
 Matrix inflated(const Gram& gram);
+
+// Fills the bounds of `gram`, whose values and means are made, from the errors that its arithmetic makes.
+void set_bounds(const HeadRows& rows, const GramErrors& errors, Gram& gram);
 
 // Scratch of one thread: grows to the largest head it has seen (under 2 MiB at 256 x 8192), then is
 // reused.

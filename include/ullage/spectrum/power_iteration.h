@@ -24,6 +24,9 @@ struct PowerState {
   std::vector<float> v;  // unit length, one entry a column of B
 };
 
+// The direction from which an empty state starts: fixed, pseudo-random, of unit length.
+std::vector<float> power_start(int width);
+
 // |A^T B v| of the last v, in FP64 (iterations run in FP32): |A^T B|_2 from below, but for 1e-12 relative
 // to |A||B|. NaN where a weight is not finite.
 double power_iteration(const HeadRows& a, const HeadRows& b, int iterations, PowerState& state);
