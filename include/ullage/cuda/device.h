@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "ullage/base/result.h"
 
@@ -83,7 +84,7 @@ template <class T>
 Result<DeviceMemory> uploaded(std::span<const T> values, Stream stream) {
   ULLAGE_ASSIGN(DeviceMemory memory, DeviceMemory::allocate(values.size_bytes()));
   ULLAGE_TRY(upload(values.data(), values.size_bytes(), memory.data(), stream));
-  return memory;
+  return Result<DeviceMemory>(std::move(memory));
 }
 
 }  // namespace ullage::cuda
