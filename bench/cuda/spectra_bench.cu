@@ -51,16 +51,20 @@ __device__ std::uint32_t mixed(std::uint32_t x) {
 // BF16 numbers, roughly normal, of size 0.02.
 __global__ void fill(std::uint16_t* values, std::size_t count, std::uint32_t seed) {
   const std::size_t step = static_cast<std::size_t>(gridDim.x) * blockDim.x;
-  for (std::size_t i = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
+  for (std::size_t i = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += step) {
     float sum = 0;
     for (std::uint32_t k = 0; k < 4; ++k)
-      sum += static_cast<float>(mixed(static_cast<std::uint32_t>(i) * 4 + k + seed * 0x9E3779B9U)) * 0x1p-32F - 0.5F;
+      sum += static_cast<float>(mixed(static_cast<std::uint32_t>(i) * 4 + k + seed * 0x9E3779B9U)) *
+                 0x1p-32F -
+             0.5F;
     values[i] = static_cast<std::uint16_t>(__float_as_uint(sum * 0.035F) >> 16);
   }
 }
 
 // Every byte once, as fast as they come.
-__global__ void __launch_bounds__(512) read_all(const uint4* words, std::size_t count, std::uint32_t* sink) {
+__global__ void __launch_bounds__(512)
+    read_all(const uint4* words, std::size_t count, std::uint32_t* sink) {
   std::uint32_t sum = 0;
   const std::size_t step = static_cast<std::size_t>(gridDim.x) * blockDim.x;
   std::size_t i = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -108,7 +112,9 @@ void print(const char* name, const Triple& t) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto argument = [&](int i, int otherwise) { return argc > i ? std::atoi(argv[i]) : otherwise; };
+  const auto argument = [&](int i, int otherwise) {
+    return argc > i ? std::atoi(argv[i]) : otherwise;
+  };
   const int layers = argument(1, 32);
   const int heads = argument(2, 32);
   const int kv_heads = argument(3, 32);
@@ -118,7 +124,8 @@ int main(int argc, char** argv) {
 
   const ullage::cuda::Device device = take(ullage::cuda::current_device());
   const std::size_t per_head = static_cast<std::size_t>(head_dim) * static_cast<std::size_t>(width);
-  const std::size_t count = per_head * static_cast<std::size_t>(heads + kv_heads) * static_cast<std::size_t>(layers);
+  const std::size_t count =
+      per_head * static_cast<std::size_t>(heads + kv_heads) * static_cast<std::size_t>(layers);
   const DeviceMemory weights = take(DeviceMemory::allocate(count * 2));
   const DeviceMemory copy = take(DeviceMemory::allocate(count * 2));
   const DeviceMemory sink = take(DeviceMemory::allocate(4));
@@ -152,11 +159,15 @@ int main(int argc, char** argv) {
   auto stored = take(ullage::cuda::Spectra::make(plain, pairs));
   auto certified = take(ullage::cuda::Spectra::make(folded, pairs));
 
-  std::printf("{\"gpu\": \"%s\", \"driver\": %d, \"layers\": %d, \"heads\": %d, \"kv_heads\": %d, \"head_dim\": %d, "
-              "\"width\": %d, \"rounds\": %d, \"weight_bytes\": %zu",
-              device.name.c_str(), device.driver_version, layers, heads, kv_heads, head_dim, width, rounds, count * 2);
+  std::printf(
+      "{\"gpu\": \"%s\", \"driver\": %d, \"layers\": %d, \"heads\": %d, \"kv_heads\": %d, "
+      "\"head_dim\": %d, "
+      "\"width\": %d, \"rounds\": %d, \"weight_bytes\": %zu",
+      device.name.c_str(), device.driver_version, layers, heads, kv_heads, head_dim, width, rounds,
+      count * 2);
   print("copy ms", measure(rounds, stream, [&] {
-          take(cudaMemcpyAsync(copy.data(), weights.data(), count * 2, cudaMemcpyDeviceToDevice, stream));
+          take(cudaMemcpyAsync(copy.data(), weights.data(), count * 2, cudaMemcpyDeviceToDevice,
+                               stream));
         }));
   print("read ms", measure(rounds, stream, [&] {
           read_all<<<device.multiprocessors * 4, 512, 0, stream>>>(weights.data<uint4>(), count / 8,
@@ -176,7 +187,8 @@ int main(int argc, char** argv) {
   take(certified.refresh(stream));
   take(cudaStreamEndCapture(stream, &graph));
   take(cudaGraphInstantiate(&executable, graph, 0));
-  print("graph of both ms", measure(rounds, stream, [&] { take(cudaGraphLaunch(executable, stream)); }));
+  print("graph of both ms",
+        measure(rounds, stream, [&] { take(cudaGraphLaunch(executable, stream)); }));
 
   const auto found = take(certified.read(stream));
   const auto sigmas = take(power.read(stream));
@@ -186,8 +198,10 @@ int main(int argc, char** argv) {
     looseness = std::max(looseness, pair.sigma.bound / pair.sigma.estimate - 1);
     precise += pair.precise;
   }
-  std::printf(",\n \"sigma of head 0\": %.6g, \"power iteration of head 0\": %.6g, \"loosest certificate\": %.3g, "
-              "\"heads in FP64\": %d}\n",
-              found[0].sigma.estimate, sigmas[0], looseness, precise);
+  std::printf(
+      ",\n \"sigma of head 0\": %.6g, \"power iteration of head 0\": %.6g, \"loosest "
+      "certificate\": %.3g, "
+      "\"heads in FP64\": %d}\n",
+      found[0].sigma.estimate, sigmas[0], looseness, precise);
   return 0;
 }
