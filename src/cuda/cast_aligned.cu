@@ -14,7 +14,8 @@ namespace {
 using formats::kBlock;
 using formats::kRow;
 
-constexpr unsigned kThreads = 256;
+// Few, so that small arrays reach every multiprocessor.
+constexpr unsigned kThreads = 128;
 constexpr unsigned kWarp = 32;
 constexpr unsigned kWarps = kThreads / kWarp;
 constexpr unsigned kTurnOfWarp = kWarp * kTurn;
@@ -118,7 +119,7 @@ __device__ __forceinline__ void store(std::uint32_t (&words)[4 * kBytes], void* 
 }
 
 template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
-__global__ void __launch_bounds__(kThreads, kStochastic ? 2 : 3)
+__global__ void __launch_bounds__(kThreads, kStochastic ? 4 : 6)
     cast_aligned(const __grid_constant__ CastJob job) {
   // Loads that run ahead: 64 bytes a thread.
   constexpr unsigned kAhead = 4 / kSourceBytes;

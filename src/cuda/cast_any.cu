@@ -54,13 +54,19 @@ __device__ float value_at(const CastJob& job, const float* table, std::int64_t a
     case Source::bytes:
       return table[code];
     default:
-      return static_cast<float>(formats::decode(job.from, code));
+      return value_of(job.from, code);
   }
+}
+
+// Exact; NaN keeps its sign, which the GPU's conversion may not.
+__device__ double widened(float x) {
+  if (x == x) return static_cast<double>(x);
+  return std::bit_cast<double>(std::uint64_t{bits_of(x) & kSign} << 32 | 0x7FF8000000000000);
 }
 
 __device__ void store_code(const CastJob& job, std::uint64_t at, std::uint32_t code) {
   if (job.values) {
-    static_cast<float*>(job.codes)[at] = static_cast<float>(formats::decode(job.to, code));
+    static_cast<float*>(job.codes)[at] = value_of(job.to, code);
     return;
   }
   switch (job.to.bytes()) {
@@ -124,8 +130,7 @@ __global__ void __launch_bounds__(kThreads) cast_any(Body body, const __grid_con
   const int thread = static_cast<int>(threadIdx.x);
   const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
   if (job.kind == Source::bytes)
-    table[thread] =
-        static_cast<float>(formats::decode(job.from, static_cast<std::uint32_t>(thread)));
+    table[thread] = value_of(job.from, static_cast<std::uint32_t>(thread));
   if (job.scratch.blocks != nullptr && blockIdx.x == 0 && thread == 0) *job.scratch.chunks_done = 0;
   for (std::uint64_t block = job.first_block + blockIdx.x; block < job.end_block;
        block += gridDim.x) {
@@ -145,7 +150,7 @@ __global__ void __launch_bounds__(kThreads) cast_any(Body body, const __grid_con
       const std::int64_t from = offset_of(layout, index);
       if constexpr (kByDefinition) {
         const double x = job.kind == Source::fp64 ? static_cast<const double*>(job.source)[from]
-                                                  : static_cast<double>(value_at(job, table, from));
+                                                  : widened(value_at(job, table, from));
         const std::uint32_t code = formats::encode(job.to, x, job.options, index);
         store_code(job, index, code);
         errors[i] = 0;
@@ -205,11 +210,60 @@ __device__ double largest_of_warp(double value) {
   return value;
 }
 
+// a + b; `exact` stays true where that is no rounded sum (D. Knuth's TwoSum).
+__device__ double add_exactly(double a, double b, bool& exact) {
+  const double sum = a + b;
+  const double b_part = sum - a;
+  const double error = (a - (sum - b_part)) + (b - b_part);
+  exact = exact && error == 0;
+  return sum;
+}
+
+constexpr int kEach = 8;  // values of a thread in sum_in_order
+
+// start + values[0] + values[1] + ..., added in that order, by all threads at once: every prefix of the sum is made, and
+// where no addition on the way was rounded the order made no difference. Else one thread adds. `values`: kEach a thread,
+// zero past the last. What is returned is thread 0's.
+__device__ double sum_in_order(double start, const double* values) {
+  __shared__ double of_warps[kThreads / kWarp];
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % kWarp;
+  bool exact = true;
+  double mine[kEach];
+  double sum = 0;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i)
+    mine[i] = sum = add_exactly(sum, values[kEach * thread + i], exact);
+  double before = sum;  // becomes the sum of the warp's threads up to this one, then without it
+#pragma unroll
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const double other = __shfl_up_sync(kAll, before, distance);
+    if (lane >= distance) before = add_exactly(other, before, exact);
+  }
+  if (lane == kWarp - 1) of_warps[thread / kWarp] = before;
+  before = __shfl_up_sync(kAll, before, 1);
+  if (lane == 0) before = 0;
+  __syncthreads();
+  double total = start;
+  for (int warp = 0; warp < kThreads / kWarp; ++warp) {
+    if (warp == thread / kWarp) before = add_exactly(total, before, exact);
+    total = add_exactly(total, of_warps[warp], exact);
+  }
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) add_exactly(before, mine[i], exact);
+  if (__syncthreads_and(exact ? 1 : 0) != 0) return total;
+  if (thread == 0)
+#pragma unroll 16
+    for (int i = 0; i < kEach * kThreads; ++i) start += values[i];
+  return start;
+}
+
 // A warp a chunk; the last block of threads that is done adds up the chunks.
 __global__ void __launch_bounds__(kThreads)
     add_counts(Scratch scratch, std::uint64_t elements, formats::CastCounts* counts) {
   static_assert(kBlocksOfChunk == kWarp, "a lane a block");
-  __shared__ double errors[8 * kThreads];
+  __shared__ double errors[kEach * kThreads];
+  __shared__ double error_before;
   __shared__ unsigned long long nan, saturated, flushed, amax;
   __shared__ bool is_last;
   const int thread = static_cast<int>(threadIdx.x);
@@ -233,19 +287,17 @@ __global__ void __launch_bounds__(kThreads)
   if (thread == 0) {
     is_last = atomicAdd(scratch.chunks_done, 1U) == gridDim.x - 1;
     nan = saturated = flushed = amax = 0;
+    error_before = 0;
   }
   __syncthreads();
   if (!is_last) return;
   __threadfence();
-  double error = 0;
   ChunkFound mine = {};
   for (std::uint64_t begin = 0; begin < chunks; begin += std::size(errors)) {
-    const std::uint64_t length =
-        chunks - begin < std::size(errors) ? chunks - begin : std::size(errors);
     for (std::uint64_t i = static_cast<std::uint64_t>(thread); i < std::size(errors);
          i += kThreads) {
       errors[i] = 0;
-      if (i >= length) continue;
+      if (begin + i >= chunks) continue;
       const ChunkFound found = scratch.chunks[begin + i];
       errors[i] = found.error;
       mine.nan += found.nan;
@@ -254,12 +306,9 @@ __global__ void __launch_bounds__(kThreads)
       mine.amax = found.amax > mine.amax ? found.amax : mine.amax;
     }
     __syncthreads();
-    if (thread == 0) {
-      const std::uint64_t padded = (length + 15) / 16 * 16;
-      for (std::uint64_t i = 0; i < padded; i += 16)
-#pragma unroll
-        for (int j = 0; j < 16; ++j) error += errors[i + j];
-    }
+    const double error = sum_in_order(error_before, errors);
+    __syncthreads();
+    if (thread == 0) error_before = error;
     __syncthreads();
   }
   mine.nan = sum_of_warp(mine.nan);
@@ -279,7 +328,7 @@ __global__ void __launch_bounds__(kThreads)
   counts->saturated = saturated;
   counts->flushed = flushed;
   counts->amax = std::bit_cast<double>(amax);
-  counts->error_sum = error;
+  counts->error_sum = error_before;
   counts->error_count = elements - nan - saturated;
 }
 

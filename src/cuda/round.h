@@ -78,6 +78,12 @@ ULLAGE_BOTH int ones_in(std::uint32_t word) {
 #endif
 }
 
+// Exact, with the CPU's NaN: conversions on the GPU have another.
+ULLAGE_BOTH float value_of(const formats::Format& format, std::uint32_t code) {
+  return format.is_nan(code) ? float_of(kQuietNan)
+                             : static_cast<float>(formats::decode(format, code));
+}
+
 // A code, and the value that it stands for.
 struct Coded {
   std::uint32_t code;
@@ -187,7 +193,8 @@ ULLAGE_BOTH Coded cast_exactly(float x, std::uint32_t random, const CastParamete
 // errors join are the same four in every turn.
 inline constexpr int kTurn = 16;
 
-// Sixteen elements, one after the other, by cast_exactly(): `codes` one a word.
+// Sixteen elements, one after the other, by cast_exactly(): `codes` one a word, or with values_of the FP32 values that
+// that format's codes stand for.
 template <Body kBody, bool kStochastic>
 #if defined(__CUDACC__)
 __host__ __device__ __noinline__
@@ -196,14 +203,15 @@ inline
 #endif
     void
     cast_turn_exactly(const float* x, const std::uint32_t* random, const CastParameters& p,
-                      std::uint32_t* codes, float* errors, Tally& tally) {
+                      const formats::Format* values_of, std::uint32_t* codes, float* errors,
+                      Tally& tally) {
 #if defined(__CUDA_ARCH__)
 #pragma unroll 1
 #endif
   for (int i = 0; i < kTurn; ++i) {
     const Coded found =
         cast_exactly<kBody, kStochastic>(x[i], kStochastic ? random[i] : 0, p, tally);
-    codes[i] = found.code;
+    codes[i] = values_of == nullptr ? found.code : bits_of(value_of(*values_of, found.code));
     errors[i] = found.value;
   }
 }
@@ -339,7 +347,8 @@ ULLAGE_BOTH void cast_turn(const float (&x)[kTurn], const std::uint32_t (&random
     if constexpr (kStochastic) random_words[i] = random[i];
   }
   Tally found = tally;
-  cast_turn_exactly<kBody, kStochastic>(inputs, random_words, p, codes, errors, found);
+  cast_turn_exactly<kBody, kStochastic>(inputs, random_words, p, values ? &to : nullptr, codes,
+                                        errors, found);
   tally = found;
   for (int i = 0; i < 4 * kBytes; ++i) {
     if constexpr (kBytes == 1)
@@ -348,7 +357,7 @@ ULLAGE_BOTH void cast_turn(const float (&x)[kTurn], const std::uint32_t (&random
     else if constexpr (kBytes == 2)
       words[i] = codes[2 * i] | codes[2 * i + 1] << 16;
     else
-      words[i] = values ? bits_of(static_cast<float>(formats::decode(to, codes[i]))) : codes[i];
+      words[i] = codes[i];
   }
   for (int g = 0; g < 2; ++g)
     for (int l = 0; l < 4; ++l) pairs[4 * g + l] = errors[8 * g + l] + errors[8 * g + 4 + l];

@@ -12,6 +12,7 @@
 
 #include "cuda/formats_under_test.h"
 #include "cuda/gpu.h"
+#include "ullage/formats/cast_parameters.h"
 
 namespace ullage::cuda {
 namespace {
@@ -253,6 +254,17 @@ TEST_F(GpuCastTest, HasTheBitsOfTheCpuOnLargeArrays) {
     for (const Rounding rounding : {Rounding::nearest_even, Rounding::stochastic, Rounding::up})
       expect_as_on_the_cpu(array, to, {.overflow = Overflow::saturate, .rounding = rounding});
   expect_as_on_the_cpu(array, formats::kE8M0, {.overflow = Overflow::saturate});
+}
+
+// Blocks whose errors differ so much in size that adding them up rounds, in whichever order.
+TEST_F(GpuCastTest, HasTheBitsOfTheCpuWhereSumsRound) {
+  std::vector<float> values = normals(160 * formats::kChunk + 99, 1, 11);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = std::ldexp(values[i], static_cast<int>(i / formats::kBlock * 37 % 97) - 48);
+  for (const Format& to : {formats::kBf16, formats::kTf32})
+    for (const Rounding rounding : {Rounding::nearest_even, Rounding::toward_zero})
+      expect_as_on_the_cpu(array_of(values, formats::kFp32), to,
+                           {.overflow = Overflow::saturate, .rounding = rounding});
 }
 
 // Indices past 2^32 count in stochastic rounding.
