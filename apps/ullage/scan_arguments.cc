@@ -3,6 +3,7 @@
 #include <charconv>
 #include <memory>
 
+#include "ullage/cuda/gram_engine.h"
 #include "ullage/formats/format.h"
 #include "ullage/report/progress.h"
 
@@ -25,10 +26,11 @@ Result<scan::ScanOptions> scan_options(const ScanArguments& arguments) {
   if (!formats::find_format(arguments.format).ok())
     return Error{Code::usage, "no such format; `ullage formats` lists them", "--format", "",
                  arguments.format};
-  if (arguments.device != "cpu")
-    return Error{Code::usage,
-                 "this build scans on the CPU only: it was made without the CUDA component",
-                 "--device", "cpu", arguments.device};
+  if (arguments.device == "cuda") {
+    ULLAGE_ASSIGN(options.grams, cuda::make_gram_engine());
+  } else if (arguments.device != "cpu") {
+    return Error{Code::usage, "no such device", "--device", "cpu or cuda", arguments.device};
+  }
   if (!(arguments.probability > 0 && arguments.probability < 1))
     return Error{Code::usage, "must be above 0 and below 1", "--probability", "",
                  std::to_string(arguments.probability)};
@@ -76,7 +78,10 @@ void add_scan_arguments(CLI::App& command, ScanArguments& arguments) {
       .add_option("--offsets", arguments.offsets,
                   "RoPE offsets to sample for the supremum, or `all`")
       ->capture_default_str();
-  command.add_option("--device", arguments.device, "cpu or cuda")->capture_default_str();
+  command
+      .add_option("--device", arguments.device,
+                  "Where Grams are made: cpu or cuda (`ullage doctor` says whether a GPU is there)")
+      ->capture_default_str();
   command.add_option("--threads", arguments.threads,
                      "Threads (default: every CPU this process may use)");
 }

@@ -106,6 +106,9 @@
 #include "ullage/spectrum/error_terms.h"
 // Grams of one head's rows: A A^T of the folded projection A, with a bound on its error.
 #include "ullage/spectrum/gram.h"
+// Grams of many heads made elsewhere than in this CPU's own pass: what a scan hands a layer's
+// rows to, when it is told to.
+#include "ullage/spectrum/gram_engine.h"
 // Triangular factors and products of head_dim x head_dim in registers: what LAPACK does too
 // slowly at this size.
 #include "ullage/spectrum/panels.h"
@@ -159,6 +162,8 @@
 // The GPU: whether one can be used and why not, its memory, and the stream that work is ordered
 // on.
 #include "ullage/cuda/device.h"
+// Grams for a scan on the GPU.
+#include "ullage/cuda/gram_engine.h"
 // The Grams of a layer's heads, for what goes on from them on the host.
 #include "ullage/cuda/grams.h"
 // Warm implicit power iteration of many heads at once: spectrum::power_iteration in one launch.

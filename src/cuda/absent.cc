@@ -3,6 +3,7 @@
 
 #include "ullage/cuda/cast.h"
 #include "ullage/cuda/device.h"
+#include "ullage/cuda/gram_engine.h"
 #include "ullage/cuda/grams.h"
 #include "ullage/cuda/power_iteration.h"
 #include "ullage/cuda/spectra.h"
@@ -64,6 +65,7 @@ Status PowerIteration::run(int, Stream) { return absent(); }
 const double* PowerIteration::on_device() const { return nullptr; }
 Result<std::vector<double>> PowerIteration::read(Stream) const { return absent(); }
 
+Result<std::unique_ptr<spectrum::GramEngine>> make_gram_engine() { return absent(); }
 Result<std::vector<SideGram>> grams(std::span<const DeviceRows>, Stream) { return absent(); }
 Result<std::vector<spectrum::Matrix>> cross_grams(std::span<const DeviceRows>,
                                                   std::span<const HeadPair>, Stream) {

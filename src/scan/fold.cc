@@ -91,6 +91,14 @@ void fold(const HeadRows& stored, const checkpoint::InputNorm& input,
   finish_fold(stored, input, projection_bias, workspace, out);
 }
 
+void fold_given(const HeadRows& stored, const checkpoint::InputNorm& input,
+                std::span<const double> projection_bias, const spectrum::Gram& gram,
+                spectrum::GramWorkspace& workspace, Folded& out) {
+  out.gram = gram;
+  out.finite = true;
+  finish_fold(stored, input, projection_bias, workspace, out);
+}
+
 void fold_precisely(const HeadRows& stored, const checkpoint::InputNorm& input,
                     std::span<const double> projection_bias, spectrum::GramWorkspace& workspace,
                     Folded& out) {

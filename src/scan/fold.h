@@ -28,6 +28,10 @@ spectrum::HeadRows folded_rows(spectrum::HeadRows stored, const checkpoint::Inpu
 void fold(const spectrum::HeadRows& stored, const checkpoint::InputNorm& input,
           std::span<const double> projection_bias, spectrum::GramWorkspace& workspace, Folded& out,
           spectrum::GramPass pass = {});
+// The same where the Gram of the folded rows is there.
+void fold_given(const spectrum::HeadRows& stored, const checkpoint::InputNorm& input,
+                std::span<const double> projection_bias, const spectrum::Gram& gram,
+                spectrum::GramWorkspace& workspace, Folded& out);
 // The same in FP64.
 void fold_precisely(const spectrum::HeadRows& stored, const checkpoint::InputNorm& input,
                     std::span<const double> projection_bias, spectrum::GramWorkspace& workspace,

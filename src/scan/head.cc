@@ -261,17 +261,16 @@ void fill_amax(const LayerContext& context, const Folded& query, const QkNormSid
   out.amax_expected_query = figures.expected;
 }
 
-// Whether expected figures will ask for the product of query and key rows.
-bool wants_cross(const LayerContext& context, const LayerInput& input) {
-  const AttentionLayer& layer = *context.layer;
-  return !layer.cross && !layer.qk_norm && layer.clip_qkv == 0 &&
-         input.query.kind == InputKind::normalised && input.key.kind == InputKind::normalised;
-}
-
 }  // namespace
 
 Figure to_figure(const bounds::Figure& figure) {
   return figure ? Figure(figure.value) : Figure::none(std::string(figure.why));
+}
+
+bool wants_cross(const LayerContext& context, const LayerInput& input) {
+  const AttentionLayer& layer = *context.layer;
+  return !layer.cross && !layer.qk_norm && layer.clip_qkv == 0 &&
+         input.query.kind == InputKind::normalised && input.key.kind == InputKind::normalised;
 }
 
 std::span<const double> bias_of(const checkpoint::Projection& projection, int head) {
@@ -282,11 +281,17 @@ std::span<const double> bias_of(const checkpoint::Projection& projection, int he
 }
 
 void scan_key(const LayerContext& context, const LayerInput& input, int kv_head,
-              const HeadRows& rows, HeadWorkspace& workspace) {
+              const HeadRows& rows, const spectrum::HeadGrams* made, HeadWorkspace& workspace) {
   KeyHead& key = workspace.key;
   key.packed.clear();
-  fold(rows, input.key, bias_of(context.layer->key, kv_head), workspace.grams, key.folded,
-       {.stored = &key.stored, .keep = wants_cross(context, input) ? &key.packed : nullptr});
+  if (made != nullptr && made->fits) {
+    key.stored = made->stored;
+    fold_given(rows, input.key, bias_of(context.layer->key, kv_head), made->folded, workspace.grams,
+               key.folded);
+  } else {
+    fold(rows, input.key, bias_of(context.layer->key, kv_head), workspace.grams, key.folded,
+         {.stored = &key.stored, .keep = wants_cross(context, input) ? &key.packed : nullptr});
+  }
   key.amax = {};
   if (key.folded.finite && !context.layer->qk_norm)
     key.amax = side_amax(context, key.folded, nullptr);
@@ -297,13 +302,21 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
   const KeyHead& key = workspace.key;
   const AttentionLayer& layer = *context.layer;
   const int head = pair.head;
-  spectrum::GramPass pass{.stored = &workspace.stored};
   workspace.cross = Matrix();
-  if (!key.packed.empty()) {
-    pass.other = &key.packed;
-    pass.product = &workspace.cross;
+  if (pair.made != nullptr && pair.made->fits) {
+    workspace.stored = pair.made->stored;
+    if (pair.cross != nullptr) workspace.cross = *pair.cross;
+    fold_given(pair.query, input.query, bias_of(layer.query, head), pair.made->folded,
+               workspace.grams, workspace.query);
+  } else {
+    spectrum::GramPass pass{.stored = &workspace.stored};
+    if (!key.packed.empty()) {
+      pass.other = &key.packed;
+      pass.product = &workspace.cross;
+    }
+    fold(pair.query, input.query, bias_of(layer.query, head), workspace.grams, workspace.query,
+         pass);
   }
-  fold(pair.query, input.query, bias_of(layer.query, head), workspace.grams, workspace.query, pass);
   out.finite = workspace.query.finite && key.folded.finite;
   if (!out.finite) return fill_none(kNotFinite, out);
   out.sigma_weights = stored_sigma(pair, key, workspace);

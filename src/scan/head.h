@@ -6,6 +6,7 @@
 #include "scan/fold.h"
 #include "ullage/scan/result.h"
 #include "ullage/spectrum/gram.h"
+#include "ullage/spectrum/gram_engine.h"
 
 namespace ullage::scan {
 
@@ -25,20 +26,28 @@ struct HeadWorkspace {
   KeyHead key;
 };
 
-// Folds a key head and bounds its entries, into workspace.key. `input` is the layer's input in use.
+// Folds a key head and bounds its entries, into workspace.key. `input` is the layer's input in use; `made`: its Grams
+// where an engine made them, else null.
 void scan_key(const LayerContext& context, const checkpoint::LayerInput& input, int kv_head,
-              const spectrum::HeadRows& rows, HeadWorkspace& workspace);
+              const spectrum::HeadRows& rows, const spectrum::HeadGrams* made,
+              HeadWorkspace& workspace);
 
 // A head's rows as stored: its own, and its key head's.
 struct HeadPair {
   int head = 0;
   int kv_head = 0;
   spectrum::HeadRows query, key;
+  // Where an engine made them: the query head's Grams, and its cross Gram.
+  const spectrum::HeadGrams* made = nullptr;
+  const spectrum::Matrix* cross = nullptr;
 };
 
 // Fills every figure of `out` but amax of V, from the key head in the workspace.
 void scan_head(const LayerContext& context, const checkpoint::LayerInput& input,
                const HeadPair& pair, HeadWorkspace& workspace, HeadResult& out);
+
+// Whether expected figures will ask for the product of query and key rows, and one pass can make it.
+bool wants_cross(const LayerContext& context, const checkpoint::LayerInput& input);
 
 // The slice of a projection's bias that belongs to a head.
 std::span<const double> bias_of(const checkpoint::Projection& projection, int head);

@@ -128,6 +128,7 @@ void put_run(JsonWriter& json, const ScanResult& result) {
   json.key("seconds").number(result.seconds);
   json.key("threads").integer(result.threads);
   json.key("cpu_path").text(result.cpu_path);
+  json.key("device").text(result.device);
   json.key("bytes_read").natural(result.bytes_read);
   json.end();
 }

@@ -61,6 +61,8 @@ class LayerScan {
   // Adds the first pass of the layer's own sigma to `streaming`, unless that is null.
   Status scan_attention(const LayerInput& input, std::vector<HeadResult>& heads,
                         spectrum::StreamingSigma* streaming);
+  // The Grams of all heads from the engine; query heads first.
+  Result<spectrum::LayerGrams> engine_grams(const LayerInput& input);
   Status scan_latent(const LayerInput& input, std::vector<HeadResult>& heads);
   Status concatenate(spectrum::StreamingSigma* streaming, LayerResult& result);
   void report_not_finite(const checkpoint::Projection& projection, int head, const HeadRows& rows,
@@ -139,17 +141,43 @@ LayerScan::Group LayerScan::group_of(int task) const {
   return {kv_head, first + group * part / parts, first + group * (part + 1) / parts};
 }
 
+Result<spectrum::LayerGrams> LayerScan::engine_grams(const LayerInput& input) {
+  spectrum::GramEngine& engine = *context_.options->grams;
+  const int queries = layer_.query_heads;
+  ULLAGE_TRY(engine.begin(static_cast<std::size_t>(queries + layer_.kv_heads)));
+  ULLAGE_TRY(each(queries + layer_.kv_heads, [&](int i, int worker) -> Status {
+    const bool query = i < queries;
+    ULLAGE_ASSIGN(const HeadRows rows,
+                  rows_.rows(query ? Part::query : Part::key, query ? i : i - queries, worker));
+    return engine.add(static_cast<std::size_t>(i),
+                      folded_rows(rows, query ? input.query : input.key));
+  }));
+  std::vector<spectrum::CrossPair> pairs;
+  for (int head = 0; head < queries && wants_cross(context_, input); ++head)
+    pairs.push_back({head, queries + head / (queries / layer_.kv_heads)});
+  return engine.finish(pairs);
+}
+
 Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult>& heads,
                                  spectrum::StreamingSigma* streaming) {
   std::vector<std::vector<NotFinite>> bad_keys(static_cast<std::size_t>(layer_.kv_heads)),
       bad_queries(heads.size());
+  std::optional<spectrum::LayerGrams> made;
+  if (context_.options->grams != nullptr) {
+    ULLAGE_ASSIGN(made, engine_grams(input));
+  }
+  const auto made_of = [&](int head) {
+    return made ? &made->heads[static_cast<std::size_t>(head)] : nullptr;
+  };
   ULLAGE_TRY(
       with_values(input, layer_.kv_heads * parts_of_group(), [&](int task, int worker) -> Status {
         const Group group = group_of(task);
         HeadWorkspace& workspace = workspaces_[static_cast<std::size_t>(worker)];
-        HeadPair pair{.head = 0, .kv_head = group.kv_head, .query = {}, .key = {}};
+        HeadPair pair;
+        pair.kv_head = group.kv_head;
         ULLAGE_ASSIGN(pair.key, rows_.rows(Part::key, group.kv_head, worker));
-        scan_key(context_, input, group.kv_head, pair.key, workspace);
+        scan_key(context_, input, group.kv_head, pair.key,
+                 made_of(layer_.query_heads + group.kv_head), workspace);
         if (!workspace.key.folded.finite &&
             group.first % (layer_.query_heads / layer_.kv_heads) == 0)
           report_not_finite(layer_.key, group.kv_head, pair.key,
@@ -157,6 +185,8 @@ Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult
         for (pair.head = group.first; pair.head < group.last; ++pair.head) {
           const auto head = static_cast<std::size_t>(pair.head);
           ULLAGE_ASSIGN(pair.query, rows_.rows(Part::query, pair.head, worker));
+          pair.made = made_of(pair.head);
+          pair.cross = made && !made->cross.empty() ? &made->cross[head] : nullptr;
           scan_head(context_, input, pair, workspace, heads[head]);
           if (!workspace.query.finite)
             report_not_finite(layer_.query, pair.head, pair.query, bad_queries[head]);

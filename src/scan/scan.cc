@@ -48,6 +48,7 @@ Result<ScanResult> scan(const checkpoint::Container& container,
   }
   result.threads = options.threads > 0 ? options.threads : default_threads();
   result.cpu_path = name_of(cpu_path());
+  result.device = options.grams != nullptr ? options.grams->device() : "cpu";
 
   std::vector<const checkpoint::AttentionLayer*> layers;
   for (const checkpoint::AttentionLayer& layer : model.layers)

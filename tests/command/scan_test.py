@@ -137,11 +137,32 @@ def test_no_finite_head_is_an_error(ullage, tmp_path):
 def test_wrong_usage(ullage, checkpoint, tmp_path):
     for arguments in (["scan"], ["scan", checkpoint, "--format", "e9m9"], ["scan", checkpoint, "--layers", "3:1"],
                       ["scan", checkpoint, "--layers", "("], ["scan", checkpoint, "--probability", "2"], ["nothing"],
-                      ["scan", checkpoint, "--offsets", "none"], ["scan", checkpoint, "--device", "cuda"],
+                      ["scan", checkpoint, "--offsets", "none"], ["scan", checkpoint, "--device", "tpu"],
                       ["explain", checkpoint, "x.y"], ["scan", checkpoint, "--json", tmp_path / "no" / "a.json"]):
         run = ullage(*arguments)
         assert run.returncode == 2, (arguments, run.returncode, run.stderr)
         assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("ullage: ")
+
+
+def test_the_gpu_says_what_the_cpu_says(ullage, checkpoint, tmp_path):
+    """Where no GPU can be used, one line says why; else every figure agrees, and certificates stay certificates."""
+    run = ullage("scan", checkpoint, "--device", "cuda", "--json", tmp_path / "cuda.json")
+    if "CUDA:" in run.stderr:
+        assert run.returncode == 4 and len(run.stderr.splitlines()) == 1
+        assert not (tmp_path / "cuda.json").exists()
+        pytest.skip(run.stderr.strip())
+    assert run.returncode == 0, run.stderr
+    assert ullage("scan", checkpoint, "--json", tmp_path / "cpu.json").returncode == 0
+    cuda, cpu = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("cuda", "cpu"))
+    assert cuda.pop("run")["device"] == "cuda" and cpu.pop("run")["device"] == "cpu"
+    for ours, theirs in zip(leaves(cuda), leaves(cpu), strict=True):
+        assert ours == pytest.approx(theirs, rel=5e-3) if isinstance(theirs, float) else ours == theirs
+
+
+def leaves(value):
+    if isinstance(value, dict):
+        return [leaf for key in value for leaf in leaves(value[key])]
+    return [leaf for item in value for leaf in leaves(item)] if isinstance(value, list) else [value]
 
 
 def test_missing_checkpoint(ullage, tmp_path):

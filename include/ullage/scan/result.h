@@ -115,6 +115,7 @@ struct ScanResult {
   double seconds = 0;
   int threads = 0;
   std::string cpu_path;
+  std::string device;  // where Grams were made: "cpu" or "cuda"
   std::uint64_t bytes_read = 0;
 
   [[nodiscard]] std::size_t heads() const;

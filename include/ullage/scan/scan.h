@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <regex>
 #include <string>
@@ -12,6 +13,7 @@
 #include "ullage/checkpoint/attention.h"
 #include "ullage/checkpoint/container.h"
 #include "ullage/scan/result.h"
+#include "ullage/spectrum/gram_engine.h"
 
 namespace ullage::scan {
 
@@ -34,6 +36,8 @@ struct ScanOptions {
   int offsets = 16;      // sampled for rope.supremum_sampled; 0: every offset of the context
   bool spectra = false;  // keep all singular values
   int threads = 0;       // 0: default_threads()
+  // Makes the Grams of heads without latent attention; null: this CPU's own pass.
+  std::shared_ptr<spectrum::GramEngine> grams;
   // Called from one thread, in layers.
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
