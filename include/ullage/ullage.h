@@ -24,6 +24,9 @@
 #include "ullage/formats/blocks.h"
 // Arrays: decode to FP32 or FP64, cast from FP32 or FP64 to codes, with counts in the same pass.
 #include "ullage/formats/cast.h"
+// A format and its rounding as loops over FP32 patterns want them, and the blocks that counts
+// are added up in: what the casts of every processor share, so that all give the same bits.
+#include "ullage/formats/cast_parameters.h"
 // Number formats as data: one card each, and any format a user defines.
 #include "ullage/formats/format.h"
 // The counter-based generator behind stochastic rounding: one 32-bit word for each (seed,
@@ -157,6 +160,8 @@
 #include "ullage/attention/values.h"
 
 // ---- cuda
+// formats::cast on device memory: the same codes and the same counts, to the bit, as on the CPU.
+#include "ullage/cuda/cast.h"
 // The GPU: whether one can be used and why not, its memory, and the stream that work is ordered
 // on.
 #include "ullage/cuda/device.h"

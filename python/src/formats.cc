@@ -5,8 +5,8 @@
 #include <nanobind/stl/string.h>
 
 #include <optional>
+#include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "bindings.h"
 #include "ullage/formats/cast.h"
@@ -21,13 +21,31 @@ namespace {
 using formats::CastCounts;
 using formats::Format;
 
-template <class T>
-T take(Result<T> result) {
-  if (!result.ok()) raise(result.error());
-  return std::move(result).value();
+using Source = nb::ndarray<nb::ro, nb::device::cpu>;
+using Target = nb::ndarray<nb::device::cpu, nb::c_contig>;
+
+nb::dict cast(const Source& x, const std::optional<std::string>& source, const std::string& to,
+              const Target& out, const std::string& rounding, bool saturate, std::uint64_t seed) {
+  Cast job;
+  read_arguments(x, source, to, out, rounding, saturate, seed, job);
+  Result<CastCounts> counts = CastCounts{};
+  {
+    const nb::gil_scoped_release release;
+    counts = job.values ? formats::cast_to_values(job.source, job.to,
+                                                  static_cast<float*>(out.data()), job.options)
+                        : formats::cast(job.source, job.to, out.data(), job.options);
+  }
+  return to_dict(take(std::move(counts)));
 }
 
-// What the elements of an array are: its own dtype, or `format`'s codes in integers.
+// (name as understood, bits of a code, bytes of a code in memory, largest finite value)
+nb::tuple describe(const std::string& format) {
+  const Format card = take(formats::format_from_text(format));
+  return nb::make_tuple(card.name, card.bits(), card.bytes(), card.max_finite());
+}
+
+}  // namespace
+
 std::optional<Format> element_format(const nb::dlpack::dtype& dtype,
                                      const std::optional<std::string>& format) {
   if (format) {
@@ -47,8 +65,12 @@ std::optional<Format> element_format(const nb::dlpack::dtype& dtype,
          "x", "", ""});
 }
 
-using Source = nb::ndarray<nb::ro, nb::device::cpu>;
-using Target = nb::ndarray<nb::device::cpu, nb::c_contig>;
+formats::CastOptions cast_options(const std::string& rounding, bool saturate, std::uint64_t seed) {
+  return {.overflow = saturate ? formats::Overflow::saturate : formats::Overflow::non_saturating,
+          .rounding = take(formats::rounding_from_name(rounding)),
+          .seed = seed,
+          .threads = 0};
+}
 
 nb::dict to_dict(const CastCounts& counts) {
   nb::dict dict;
@@ -61,53 +83,13 @@ nb::dict to_dict(const CastCounts& counts) {
   return dict;
 }
 
-nb::dict cast(const Source& x, const std::optional<std::string>& source, const std::string& to,
-              const Target& out, const std::string& rounding, bool saturate, std::uint64_t seed) {
-  const Format format = take(formats::format_from_text(to));
-  const formats::CastOptions options = {
-      .overflow = saturate ? formats::Overflow::saturate : formats::Overflow::non_saturating,
-      .rounding = take(formats::rounding_from_name(rounding)),
-      .seed = seed,
-      .threads = 0};
-  std::vector<std::int64_t> shape(x.ndim());
-  std::vector<std::int64_t> strides(x.ndim());
-  for (std::size_t axis = 0; axis < x.ndim(); ++axis) {
-    shape[axis] = static_cast<std::int64_t>(x.shape(axis));
-    strides[axis] = x.stride(axis);
-  }
-  const formats::ArrayView view = {.data = x.data(),
-                                   .format = element_format(x.dtype(), source),
-                                   .shape = shape,
-                                   .strides = strides};
-  // Values in FP32 where `out` is that and the format's codes are not.
-  const bool values = out.dtype() == nb::dtype<float>() && format != formats::kFp32;
-  if (out.size() != x.size() || (!values && out.dtype().bits != 8 * format.bytes()))
-    raise(
-        {Code::size_mismatch, "out does not have x's shape, or the format's width", "out", "", ""});
-  Result<CastCounts> counts = CastCounts{};
-  {
-    const nb::gil_scoped_release release;
-    counts = values
-                 ? formats::cast_to_values(view, format, static_cast<float*>(out.data()), options)
-                 : formats::cast(view, format, out.data(), options);
-  }
-  return to_dict(take(std::move(counts)));
-}
-
-// (name as understood, bits of a code, bytes of a code in memory, largest finite value)
-nb::tuple describe(const std::string& format) {
-  const Format card = take(formats::format_from_text(format));
-  return nb::make_tuple(card.name, card.bits(), card.bytes(), card.max_finite());
-}
-
-}  // namespace
-
 void raise(const Error& error) {
   const std::string message = error.message();
   if (error.code == Code::resource) {
     PyErr_SetString(PyExc_MemoryError, message.c_str());
     throw nb::python_error();
   }
+  if (error.code == Code::device_unavailable) throw std::runtime_error(message);
   if (error.code == Code::dtype_unsupported) throw nb::type_error(message.c_str());
   throw nb::value_error(message.c_str());
 }

@@ -32,8 +32,10 @@ _TORCH_DTYPES = {
     "fp32": "float32",
 }
 _FORMATS = {name: ours for ours, name in _ML_DTYPES.items()}
+_CUPY_FORMATS = ("fp16", "fp32")  # that have a dtype there
 _NATIVE = ("float16", "float32", "float64")
 _DLPACK_HOSTS = (1, 3)  # kDLCPU; kDLCUDAHost, which is host memory too
+_DLPACK_CUDA = 2
 _INTEGERS = {1: "uint8", 2: "uint16"}
 
 
@@ -59,8 +61,10 @@ def cast(
 ) -> Any:
     """x rounded once to a low-precision format, element by element.
 
-    x: a numpy array (float16, float32, float64, or a dtype of ml_dtypes), a PyTorch CPU tensor, or any other array in
-        CPU memory that speaks DLPack; any strides. It is read where it lies, never copied first.
+    x: a numpy array (float16, float32, float64, or a dtype of ml_dtypes), a PyTorch tensor on the CPU or on a CUDA
+        device, a CuPy array, or any other array in CPU memory that speaks DLPack; any strides. It is read where it
+        lies, never copied first. On a GPU the cast joins the library's current stream and nothing waits for it,
+        unless counts are asked for; the bits are the CPU's.
     format: "e4m3", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0", "e2m1", "e2m3", "e3m2", "fp16", "bf16", "tf32", "fp32", or
         one of your own: "e3m4", "e3m4:bias=3,nan=all-ones,infinity=no,subnormals=no".
     rounding: "nearest" (ties to even), "nearest-away", "toward-zero", "up", "down" or "stochastic".
@@ -68,8 +72,8 @@ def cast(
     seed: of stochastic rounding; the bits depend on it and on each element's place alone.
     counts: also return Counts.
 
-    Returns an array of x's kind (numpy for other DLPack arrays) and shape, in ml_dtypes' or PyTorch's dtype where there
-    is one, else the values in float32; with counts=True a pair of it and Counts.
+    Returns an array of x's kind (numpy for other DLPack arrays), shape and device, in ml_dtypes' or PyTorch's dtype where
+    there is one, else the values in float32; with counts=True a pair of it and Counts.
     """
     if not isinstance(format, str):
         raise TypeError(f"ullage.cast: format: a name such as 'e4m3' is needed, not {type(format).__name__}")
@@ -88,15 +92,35 @@ def cast(
         raise ValueError(f"ullage.cast: {error}") from None
 
     torch = sys.modules.get("torch")
+    cupy = sys.modules.get("cupy")
+    workspace = None
+    stream = None  # on the CPU
     if torch is not None and isinstance(x, torch.Tensor):
         source, elements, out, result = _from_torch(torch, x, format, width)
+        if x.device.type == "cuda":
+            stream = torch.cuda.current_stream(x.device).cuda_stream
+            if counts:
+                workspace = torch.empty(_core.cast_workspace_bytes(x.numel()), dtype=torch.uint8, device=x.device)
+    elif cupy is not None and isinstance(x, cupy.ndarray):
+        _needs_gpu()
+        with x.device:
+            source, elements, out, result = _from_arrays(cupy, x, format, width)
+            stream = cupy.cuda.get_current_stream().ptr
+            if counts:
+                workspace = cupy.empty(_core.cast_workspace_bytes(x.size), cupy.uint8)
     else:
-        source, elements, out, result = _from_numpy(_as_numpy(x), format, width)
+        source, elements, out, result = _from_arrays(np, _as_numpy(x), format, width)
+    arguments = (elements, source, format, out, rounding, bool(saturate), int(seed))
     try:
-        found = _core.cast(elements, source, format, out, rounding, bool(saturate), int(seed))
-    except (TypeError, ValueError, MemoryError) as error:
+        found = _core.cast(*arguments) if stream is None else _core.cast_on_gpu(*arguments, stream, workspace)
+    except (TypeError, ValueError, MemoryError, RuntimeError) as error:
         raise type(error)(f"ullage.cast: {error}") from None
     return (result, Counts(**found)) if counts else result
+
+
+def _needs_gpu():
+    if why := _core.why_no_gpu():
+        raise RuntimeError(f"ullage.cast: {why}")
 
 
 def _as_numpy(x):
@@ -107,6 +131,8 @@ def _as_numpy(x):
                         f"not {type(x).__name__}")
     try:
         device = int(x.__dlpack_device__()[0])
+        if device == _DLPACK_CUDA:
+            raise BufferError("it is on a GPU; pass torch.from_dlpack(x) or cupy.from_dlpack(x)")
         if device not in _DLPACK_HOSTS:
             raise BufferError(f"DLPack device type {device} is no host memory")
         return np.from_dlpack(x)
@@ -114,8 +140,8 @@ def _as_numpy(x):
         raise type(error)(f"ullage.cast: x: {type(x).__name__} gave no array of floats in CPU memory: {error}") from None
 
 
-def _from_numpy(x, format, width):
-    """(format of the codes or None, elements, memory to write, the result that is a view of it)"""
+def _from_arrays(library, x, format, width):
+    """(format of the codes or None, elements, memory to write, the result that is a view of it), of numpy or CuPy"""
     source = None
     if x.dtype.name in _FORMATS:
         source = _FORMATS[x.dtype.name]
@@ -129,11 +155,11 @@ def _from_numpy(x, format, width):
                          "pass numpy.ascontiguousarray(x)")
     if x.ndim > 32:
         raise ValueError(f"ullage.cast: x: shape has {x.ndim} dimensions, at most 32 are supported")
-    result_dtype = _numpy_dtype(format)
+    result_dtype = _numpy_dtype(format) if library is np or format in _CUPY_FORMATS else None
     if result_dtype is None:
-        out = np.empty(x.shape, np.float32)
+        out = library.empty(x.shape, np.float32)
         return source, x, out, out
-    out = np.empty(x.shape, f"uint{8 * width}" if result_dtype.itemsize == width else result_dtype)
+    out = library.empty(x.shape, f"uint{8 * width}" if result_dtype.itemsize == width else result_dtype)
     return source, x, out, out.view(result_dtype)
 
 
@@ -154,7 +180,9 @@ def _numpy_dtype(format):
 def _from_torch(torch, x, format, width):
     if x.layout != torch.strided:
         raise TypeError(f"ullage.cast: x: a dense tensor is needed, not {x.layout}; pass x.to_dense()")
-    if x.device.type != "cpu":
+    if x.device.type == "cuda":
+        _needs_gpu()
+    elif x.device.type != "cpu":
         raise ValueError(f"ullage.cast: x: the tensor is on {x.device}; pass x.cpu()")
     x = x.detach()
     source = None
@@ -171,12 +199,14 @@ def _from_torch(torch, x, format, width):
     name = _TORCH_DTYPES.get(format)
     dtype = getattr(torch, name) if name is not None and hasattr(torch, name) else None
     if dtype is None or width == 4:
-        out = _empty_tensor(torch, x.shape, np.float32)
+        out = _empty_tensor(torch, x, torch.float32)
         return source, x, out, out
-    out = _empty_tensor(torch, x.shape, np.uint8 if width == 1 else np.int16)
+    out = _empty_tensor(torch, x, torch.uint8 if width == 1 else torch.int16)
     return source, x, out, out.view(dtype)
 
 
-def _empty_tensor(torch, shape, dtype):
+def _empty_tensor(torch, x, dtype):
     """numpy asks for large pages where PyTorch does not: filling them for the first time takes half as long."""
-    return torch.from_numpy(np.empty(tuple(shape), dtype))
+    if x.device.type == "cuda":
+        return torch.empty(x.shape, dtype=dtype, device=x.device)
+    return torch.from_numpy(np.empty(tuple(x.shape), str(dtype).removeprefix("torch.")))

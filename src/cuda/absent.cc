@@ -1,6 +1,7 @@
 // The room where the build has no CUDA: everything refuses, in the same words.
 #include <utility>
 
+#include "ullage/cuda/cast.h"
 #include "ullage/cuda/device.h"
 #include "ullage/cuda/gram_engine.h"
 #include "ullage/cuda/grams.h"
@@ -20,6 +21,9 @@ Error absent() {
 Status usable() { return absent(); }
 Result<Device> current_device() { return absent(); }
 
+ScopedDevice::ScopedDevice(int) : status_(absent()) {}
+ScopedDevice::~ScopedDevice() = default;
+
 Result<DeviceMemory> DeviceMemory::allocate(std::size_t) { return absent(); }
 DeviceMemory::~DeviceMemory() = default;
 DeviceMemory::DeviceMemory(DeviceMemory&&) noexcept = default;
@@ -27,6 +31,16 @@ DeviceMemory& DeviceMemory::operator=(DeviceMemory&&) noexcept = default;
 Status upload(const void*, std::size_t, void*, Stream) { return absent(); }
 Status download(const void*, std::size_t, void*, Stream) { return absent(); }
 Status synchronise(Stream) { return absent(); }
+
+std::size_t cast_scratch_bytes(std::size_t) { return 0; }
+Status cast(const formats::ArrayView&, const formats::Format&, void*, const formats::CastOptions&,
+            const CountsOnDevice&, Stream) {
+  return absent();
+}
+Status cast_to_values(const formats::ArrayView&, const formats::Format&, float*,
+                      const formats::CastOptions&, const CountsOnDevice&, Stream) {
+  return absent();
+}
 
 struct Spectra::Plan {};
 Spectra::~Spectra() = default;

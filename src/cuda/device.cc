@@ -95,6 +95,19 @@ Result<Device> current_device() {
   return device;
 }
 
+ScopedDevice::ScopedDevice(int index) : status_(usable()) {
+  if (!status_.ok()) return;
+  int before = 0;
+  status_ = check(cudaGetDevice(&before), "choosing a GPU");
+  if (!status_.ok() || before == index) return;
+  status_ = check(cudaSetDevice(index), "choosing a GPU");
+  if (status_.ok()) before_ = before;
+}
+
+ScopedDevice::~ScopedDevice() {
+  if (before_ >= 0) cudaSetDevice(before_);
+}
+
 Result<DeviceMemory> DeviceMemory::allocate(std::size_t bytes) {
   ULLAGE_TRY(usable());
   DeviceMemory memory;

@@ -14,9 +14,6 @@
 
 namespace ullage::formats {
 
-// Elements that a thread takes at a time: large against the cost of taking them, small against an array.
-inline constexpr std::size_t kChunk = 32 * kBlock;
-
 // work(begin, end) -> CastCounts of items [begin, end), `grain` items at a time.
 template <class Work>
 Result<CastCounts> in_chunks(std::size_t items, std::size_t grain, int threads, const Work& work) {

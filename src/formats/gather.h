@@ -8,9 +8,6 @@
 
 namespace ullage::formats {
 
-std::size_t element_bytes(const ArrayView& array);
-// Row-major without gaps (or with at most one element).
-bool is_contiguous(const ArrayView& array);
 // to: count * element_bytes() bytes. The array passed element_count().
 void gather(const ArrayView& array, std::size_t begin, std::size_t count, void* to) noexcept;
 

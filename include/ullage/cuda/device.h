@@ -38,6 +38,21 @@ struct Device {
 // The calling thread's current device.
 Result<Device> current_device();
 
+// Makes a device the calling thread's current one, and the one before it again at the end.
+class ScopedDevice {
+ public:
+  explicit ScopedDevice(int index);
+  ~ScopedDevice();
+  ScopedDevice(const ScopedDevice&) = delete;
+  ScopedDevice& operator=(const ScopedDevice&) = delete;
+  // Whether there is such a device.
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  int before_ = -1;
+  Status status_;
+};
+
 // Device memory that goes with this object. Not ordered on a stream: let work on it end first.
 class DeviceMemory {
  public:

@@ -52,6 +52,9 @@ inline constexpr std::size_t kMaxRank = 32;
 
 // The number of elements; refuses negative sizes, more than kMaxRank dimensions, overflow.
 Result<std::size_t> element_count(const ArrayView& array);
+std::size_t element_bytes(const ArrayView& array);
+// Row-major without gaps (or with at most one element).
+bool is_contiguous(const ArrayView& array);
 
 // Casts element by element, in row-major order of the shape, to contiguous codes; one rounding
 // whatever the source. `codes` has element_count() * to.bytes() bytes and overlaps no source element.

@@ -1,0 +1,259 @@
+// The fast casts: whole blocks without gaps, a warp a block, in turns of 512 elements whose loads run ahead.
+//
+// A quad of threads takes 64 consecutive elements of a turn, each thread the sixteen that round.h names, so that it
+// adds the errors of both rows of a group itself, and its Philox blocks are its own. What the groups' rows add up to
+// goes through shared memory to the sixteen running sums, which take the groups in their order, as the CPU's do.
+#include <type_traits>
+
+#include "cuda/cast_kernels.h"
+#include "ullage/formats/random.h"
+
+namespace ullage::cuda {
+namespace {
+
+using formats::kBlock;
+using formats::kRow;
+
+// Few, so that small arrays reach every multiprocessor.
+constexpr unsigned kThreads = 128;
+constexpr unsigned kWarp = 32;
+constexpr unsigned kWarps = kThreads / kWarp;
+constexpr unsigned kTurnOfWarp = kWarp * kTurn;
+constexpr unsigned kTurns = kBlock / kTurnOfWarp;
+constexpr unsigned kGroupsOfTurn = kTurnOfWarp / formats::kGroup;
+constexpr std::uint32_t kAll = 0xFFFFFFFF;
+
+// Sixteen elements of a thread as they lie in memory: four rows of four.
+template <int kSourceBytes>
+struct Raw;
+template <>
+struct Raw<4> {
+  uint4 row[4];
+};
+template <>
+struct Raw<2> {
+  uint2 row[4];
+};
+
+template <int kSourceBytes>
+__device__ __forceinline__ void load(const void* source, std::uint64_t at, Raw<kSourceBytes>& raw) {
+  using Row = std::remove_reference_t<decltype(raw.row[0])>;
+  const char* from = static_cast<const char*>(source) + at * kSourceBytes;
+#pragma unroll
+  for (int w = 0; w < 4; ++w)
+    raw.row[w] =
+        __ldcs(reinterpret_cast<const Row*>(from + w * static_cast<int>(kRow) * kSourceBytes));
+}
+
+__device__ __forceinline__ float half_to_float(std::uint32_t half) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(static_cast<unsigned short>(half)));
+  return value;
+}
+
+template <int kSourceBytes>
+__device__ __forceinline__ void expand(const Raw<kSourceBytes>& raw, bool fp16, float (&x)[kTurn]) {
+  if constexpr (kSourceBytes == 4) {
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      x[4 * w] = float_of(raw.row[w].x);
+      x[4 * w + 1] = float_of(raw.row[w].y);
+      x[4 * w + 2] = float_of(raw.row[w].z);
+      x[4 * w + 3] = float_of(raw.row[w].w);
+    }
+  } else if (fp16) {
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      x[4 * w] = half_to_float(raw.row[w].x & 0xFFFF);
+      x[4 * w + 1] = half_to_float(raw.row[w].x >> 16);
+      x[4 * w + 2] = half_to_float(raw.row[w].y & 0xFFFF);
+      x[4 * w + 3] = half_to_float(raw.row[w].y >> 16);
+    }
+  } else {
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      x[4 * w] = float_of(raw.row[w].x << 16);
+      x[4 * w + 1] = float_of(raw.row[w].x & 0xFFFF0000);
+      x[4 * w + 2] = float_of(raw.row[w].y << 16);
+      x[4 * w + 3] = float_of(raw.row[w].y & 0xFFFF0000);
+    }
+  }
+}
+
+// Of four words of each of four threads, thread q gets the q-th words, in the threads' order.
+__device__ __forceinline__ void transpose(std::uint32_t (&words)[4], unsigned q) {
+  const bool odd = (q & 1) != 0;
+  const bool upper = (q & 2) != 0;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    const std::uint32_t theirs = __shfl_xor_sync(kAll, odd ? words[i] : words[i + 1], 1);
+    words[i] = odd ? theirs : words[i];
+    words[i + 1] = odd ? words[i + 1] : theirs;
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const std::uint32_t theirs = __shfl_xor_sync(kAll, upper ? words[i] : words[i + 2], 2);
+    words[i] = upper ? theirs : words[i];
+    words[i + 2] = upper ? words[i + 2] : theirs;
+  }
+}
+
+// `at`: the thread's first element.
+template <int kBytes>
+__device__ __forceinline__ void store(std::uint32_t (&words)[4 * kBytes], void* codes,
+                                      std::uint64_t at, unsigned q) {
+  char* to = static_cast<char*>(codes) + at * kBytes;
+  if constexpr (kBytes == 1) {
+    transpose(words, q);
+    *reinterpret_cast<uint4*>(to + 12 * q) = make_uint4(words[0], words[1], words[2], words[3]);
+  } else if constexpr (kBytes == 2) {
+#pragma unroll
+    for (int w = 0; w < 4; ++w)
+      *reinterpret_cast<uint2*>(to + 32 * w) = make_uint2(words[2 * w], words[2 * w + 1]);
+  } else {
+#pragma unroll
+    for (int w = 0; w < 4; ++w)
+      *reinterpret_cast<uint4*>(to + 64 * w) =
+          make_uint4(words[4 * w], words[4 * w + 1], words[4 * w + 2], words[4 * w + 3]);
+  }
+}
+
+template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
+__global__ void __launch_bounds__(kThreads, kStochastic ? 4 : 6)
+    cast_aligned(const __grid_constant__ CastJob job) {
+  // Loads that run ahead: 64 bytes a thread.
+  constexpr unsigned kAhead = 4 / kSourceBytes;
+  __shared__ float4 pairs_of_warps[kWarps][kGroupsOfTurn * kRow / 4];
+  const unsigned lane = threadIdx.x % kWarp;
+  const unsigned q = lane % 4;
+  const unsigned run = lane / 4;
+  float4* const pairs_to = pairs_of_warps[threadIdx.x / kWarp];
+  const float* const pairs_from = reinterpret_cast<const float*>(pairs_to);
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * kWarps;
+  std::uint64_t block = job.first_block + std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  const std::uint64_t offset = 64 * run + 4 * q;
+  const bool fp16 = job.kind == Source::fp16;
+  if (job.scratch.blocks != nullptr && blockIdx.x == 0 && threadIdx.x == 0)
+    *job.scratch.chunks_done = 0;
+
+  Raw<kSourceBytes> ahead[kAhead];
+  if (block < job.end_block)
+#pragma unroll
+    for (unsigned turn = 0; turn < kAhead; ++turn)
+      load<kSourceBytes>(job.source, block * kBlock + turn * kTurnOfWarp + offset, ahead[turn]);
+  for (; block < job.end_block; block += stride) {
+    Tally tally;
+    float sum = 0;  // of place lane % kRow
+#pragma unroll 1
+    for (unsigned turns = 0; turns < kTurns; turns += kAhead) {
+#pragma unroll
+      for (unsigned now = 0; now < kAhead; ++now) {
+        const unsigned turn = turns + now;
+        const std::uint64_t at = block * kBlock + turn * kTurnOfWarp + offset;
+        float x[kTurn];
+        expand<kSourceBytes>(ahead[now], fp16, x);
+        const bool last = turn + kAhead >= kTurns;
+        const std::uint64_t next = last ? block + stride : block;
+        if (next < job.end_block)
+          load<kSourceBytes>(job.source,
+                             next * kBlock + (turn + kAhead) % kTurns * kTurnOfWarp + offset,
+                             ahead[now]);
+        std::uint32_t random[kTurn];
+        if constexpr (kStochastic) {
+          // random_block()'s counter; the three after it differ in the last two bits.
+          const std::uint64_t counter =
+              (job.options.first_index + at) / formats::kRandomGroup * formats::kRandomLanes +
+              4 * q;
+#pragma unroll
+          for (unsigned l = 0; l < 4; ++l) {
+            const formats::PhiloxBlock words =
+                formats::philox({static_cast<std::uint32_t>(counter) | l,
+                                 static_cast<std::uint32_t>(counter >> 32), 0, 0},
+                                job.options.seed);
+#pragma unroll
+            for (int w = 0; w < 4; ++w) random[4 * w + l] = words[w];
+          }
+        }
+        std::uint32_t words[4 * kBytes];
+        float pairs[8];
+        cast_turn<kBody, kStochastic, kBytes>(x, random, job.to, job.parameters, job.values,
+                                              kSourceBytes != 4, words, pairs, tally);
+        store<kBytes>(words, job.codes, at, q);
+        // Groups 2 run and 2 run + 1, the even ones first: no two threads of a store meet in a bank.
+        pairs_to[4 * run + q] = make_float4(pairs[0], pairs[1], pairs[2], pairs[3]);
+        pairs_to[32 + 4 * run + q] = make_float4(pairs[4], pairs[5], pairs[6], pairs[7]);
+        __syncwarp();
+#pragma unroll
+        for (unsigned group = 0; group < kGroupsOfTurn; ++group)
+          sum += pairs_from[(group % 2 * kGroupsOfTurn / 2 + group / 2) * kRow + lane % kRow];
+        __syncwarp();
+      }
+    }
+    if (job.scratch.blocks == nullptr) continue;
+    double error = 0;
+#pragma unroll
+    for (int place = 0; place < static_cast<int>(kRow); ++place)
+      error += static_cast<double>(__shfl_sync(kAll, sum, place));
+    const std::uint32_t nan = __reduce_add_sync(kAll, tally.nan);
+    const std::uint32_t saturated = __reduce_add_sync(kAll, tally.saturated);
+    const std::uint32_t flushed = __reduce_add_sync(kAll, tally.flushed);
+    // Patterns of magnitudes ascend with them.
+    const float amax = float_of(__reduce_max_sync(kAll, bits_of(tally.largest)));
+    if (lane == 0)
+      job.scratch.blocks[block] = {error, static_cast<double>(amax), nan, saturated, flushed};
+  }
+}
+
+template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
+cudaError_t launch(const CastJob& job, cudaStream_t stream) {
+  int device = 0;
+  int multiprocessors = 0;
+  int resident = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess)
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+        &resident, cast_aligned<kBody, kStochastic, kSourceBytes, kBytes>, kThreads, 0);
+  if (error != cudaSuccess) return error;
+  const std::uint64_t blocks = job.end_block - job.first_block;
+  const std::uint64_t wanted = (blocks + kWarps - 1) / kWarps;
+  const std::uint64_t most =
+      static_cast<std::uint64_t>(multiprocessors) * (resident > 0 ? resident : 1);
+  const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
+  cast_aligned<kBody, kStochastic, kSourceBytes, kBytes><<<grid, kThreads, 0, stream>>>(job);
+  return cudaGetLastError();
+}
+
+template <Body kBody, bool kStochastic, int kSourceBytes>
+cudaError_t launch_for(const CastJob& job, cudaStream_t stream) {
+  if (job.values || job.to.bytes() == 4)
+    return launch<kBody, kStochastic, kSourceBytes, 4>(job, stream);
+  if constexpr (kBody != Body::prefix)  // FP32's exponents and a sign: never one byte
+    if (job.to.bytes() == 1) return launch<kBody, kStochastic, kSourceBytes, 1>(job, stream);
+  return launch<kBody, kStochastic, kSourceBytes, 2>(job, stream);
+}
+
+template <Body kBody, bool kStochastic>
+cudaError_t launch_from(const CastJob& job, cudaStream_t stream) {
+  return job.kind == Source::fp32 ? launch_for<kBody, kStochastic, 4>(job, stream)
+                                  : launch_for<kBody, kStochastic, 2>(job, stream);
+}
+
+}  // namespace
+
+cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream) {
+  const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
+  switch (body) {
+    case Body::nearest:
+      return launch_from<Body::nearest, false>(job, stream);
+    case Body::prefix:
+      return stochastic ? launch_from<Body::prefix, true>(job, stream)
+                        : launch_from<Body::prefix, false>(job, stream);
+    default:
+      return stochastic ? launch_from<Body::small, true>(job, stream)
+                        : launch_from<Body::small, false>(job, stream);
+  }
+}
+
+}  // namespace ullage::cuda

@@ -1,0 +1,71 @@
+// What the kernels of a cast are launched with. cast.cc decides; the kernels loop.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/round.h"
+#include "ullage/formats/cast.h"
+#include "ullage/formats/cast_parameters.h"
+
+namespace ullage::cuda {
+
+// Of one block of kBlock elements.
+struct alignas(16) BlockFound {
+  double error;
+  double amax;
+  std::uint32_t nan, saturated, flushed;
+};
+// Of kChunk elements.
+struct alignas(16) ChunkFound {
+  double error;
+  double amax;
+  std::uint64_t nan, saturated, flushed;
+};
+inline constexpr std::size_t kBlocksOfChunk = formats::kChunk / formats::kBlock;
+
+// Memory for counts on their way. All null where none are wanted.
+struct Scratch {
+  std::uint32_t* chunks_done = nullptr;
+  BlockFound* blocks = nullptr;
+  ChunkFound* chunks = nullptr;
+};
+
+enum class Source : std::uint8_t { fp64, fp32, bf16, fp16, bytes, codes };
+
+struct Layout {
+  bool contiguous = true;
+  int rank = 0;
+  std::int64_t shape[formats::kMaxRank] = {};
+  std::int64_t strides[formats::kMaxRank] = {};  // in elements
+};
+
+// One launch casts blocks [first_block, end_block); the last may be short.
+struct CastJob {
+  const void* source = nullptr;
+  Source kind = Source::fp32;
+  formats::Format from = formats::kFp32;
+  formats::Format to;
+  void* codes = nullptr;
+  bool values = false;  // FP32 values instead of codes
+  formats::CastOptions options = {.overflow = formats::Overflow::saturate};
+  CastParameters parameters;
+  std::uint64_t elements = 0;
+  std::uint64_t first_block = 0;
+  std::uint64_t end_block = 0;
+  Scratch scratch;
+};
+
+// Whole blocks of FP32, BF16 or FP16 without gaps to formats with turns (round.h), source and codes aligned to 16 bytes,
+// options.first_index a multiple of 64. A warp takes a block.
+cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream);
+// Anything else: a block of threads takes a block of elements. by_definition: FP64, and formats without turns.
+cudaError_t launch_cast_any(Body body, bool by_definition, const CastJob& job, const Layout& layout,
+                            cudaStream_t stream);
+// After the casts: the blocks' counts added up in the CPU's order.
+cudaError_t launch_counts(const Scratch& scratch, std::uint64_t elements,
+                          formats::CastCounts* counts, cudaStream_t stream);
+
+}  // namespace ullage::cuda
