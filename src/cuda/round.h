@@ -330,8 +330,13 @@ ULLAGE_BOTH void cast_turn(const float (&x)[kTurn], const std::uint32_t (&random
                            const formats::Format& to, const CastParameters& p, bool values,
                            bool one_nan, std::uint32_t (&words)[4 * kBytes], float (&pairs)[8],
                            Tally& tally) {
-  float largest = magnitude_of(x[0]);
-  for (int i = 1; i < kTurn; ++i) largest = largest_or_nan(largest, magnitude_of(x[i]));
+  // By halves: one after the other, each would wait for the one before.
+  float largest_of[kTurn];
+  for (int i = 0; i < kTurn; ++i) largest_of[i] = magnitude_of(x[i]);
+  for (int half = kTurn / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      largest_of[i] = largest_or_nan(largest_of[i], largest_of[i + half]);
+  const float largest = largest_of[0];
   if (largest <= float_of(p.safe)) {
     tally.largest = largest > tally.largest ? largest : tally.largest;
     cast_turn_shortly<kBody, kBytes, kStochastic>(x, random, p, values, words, pairs, tally);
