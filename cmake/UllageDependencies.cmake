@@ -4,12 +4,12 @@ find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(hwy REQUIRED QUIET IMPORTED_TARGET libhwy)
+# Highway is used by its headers alone.
+find_path(ULLAGE_HIGHWAY_INCLUDE hwy/highway.h REQUIRED)
+mark_as_advanced(ULLAGE_HIGHWAY_INCLUDE)
 
 # ullage_find_library(NAME): an imported target ullage_NAME for a library without a usable CMake file, and
 # ULLAGE_<NAME> as the word that rooms link.
-#   dnnl: Debian's CMake file asks for OpenCL, which a CPU build does not need.
 #   openblas, lapacke: none, or one that names a build folder.
 function(ullage_find_library name)
   string(TOUPPER ${name} upper)
@@ -21,7 +21,6 @@ function(ullage_find_library name)
   endif()
   set(ULLAGE_${upper} ullage_${name} PARENT_SCOPE)
 endfunction()
-ullage_find_library(dnnl)
 ullage_find_library(openblas)
 ullage_find_library(lapacke)
 

@@ -44,7 +44,6 @@ LIBRARIES = {
     r"nlohmann/.*": ["checkpoint", "report", "scan", "scaling", "runlog", "experiments", "apps"],
     r"sqlite3\.h": ["runlog"],
     r"httplib\.h": ["runlog"],
-    r"(dnnl|oneapi/dnnl/dnnl).*": ["spectrum", "attention"],
     r"(lapacke?|cblas|f77blas|openblas.*)\.h": ["spectrum"],
     r"hwy/.*": ["formats", "spectrum", "attention"],
     r"(cuda|cublas|cutlass|cute).*": ["cuda"],

@@ -18,8 +18,8 @@ HOUSE = {
     "src/formats/cast.cc": '#include "ullage/formats/cast.h"\n#include "formats/tables.h"\n',
     "src/formats/tables.h": "#pragma once\n",
     "src/formats/CMakeLists.txt": "ullage_room(formats USES base)\n",
-    "src/spectrum/gram.cc": '#include "ullage/spectrum/gram.h"\n#include "ullage/base/result.h"\n#include <dnnl.h>\n',
-    "src/spectrum/CMakeLists.txt": "ullage_room(spectrum USES formats LINKS ${ULLAGE_DNNL})\n",
+    "src/spectrum/gram.cc": '#include "ullage/spectrum/gram.h"\n#include "ullage/base/result.h"\n#include <lapacke.h>\n',
+    "src/spectrum/CMakeLists.txt": "ullage_room(spectrum USES formats LINKS ${ULLAGE_LAPACKE})\n",
     "apps/ullage/scan.cc": '#include "ullage/bounds/naive.h"\n#include "ullage/report/table.h"\n#include <CLI/CLI.hpp>\n',
     "tests/formats/cast_test.cc": '#include "formats/tables.h"\n#include <gtest/gtest.h>\n',
 }

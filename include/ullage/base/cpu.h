@@ -40,7 +40,7 @@ class ScopedCpuPath {
 
 // "AMD EPYC ..." as the operating system names it, or "unknown".
 std::string cpu_model();
-// AMX tiles with BF16: reported by `ullage doctor`; oneDNN uses them by itself.
+// AMX tiles with BF16: reported by `ullage doctor`; no kernel uses them.
 bool cpu_has_amx_bf16();
 
 }  // namespace ullage
