@@ -98,6 +98,7 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
   job.codes = codes;
   job.values = values;
   job.options = options;
+  job.keys = keys_of(options.seed);
   job.elements = count;
   if (found.counts != nullptr) job.scratch = scratch_at(found.scratch, count);
   const KernelShape shape = formats::kernel_shape(to);

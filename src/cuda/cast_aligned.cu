@@ -7,7 +7,6 @@
 
 #include "cuda/cast_kernels.h"
 #include "cuda/round_bf16.h"
-#include "ullage/formats/random.h"
 
 namespace ullage::cuda {
 namespace {
@@ -171,21 +170,7 @@ __global__ void __launch_bounds__(kThreads, kStochastic            ? 4
                              next * kBlock + (turn + kAhead) % kTurns * kTurnOfWarp + offset,
                              ahead[now]);
         std::uint32_t random[kTurn];
-        if constexpr (kStochastic) {
-          // random_block()'s counter; the three after it differ in the last two bits.
-          const std::uint64_t counter =
-              (job.options.first_index + at) / formats::kRandomGroup * formats::kRandomLanes +
-              4 * q;
-#pragma unroll
-          for (unsigned l = 0; l < 4; ++l) {
-            const formats::PhiloxBlock words =
-                formats::philox({static_cast<std::uint32_t>(counter) | l,
-                                 static_cast<std::uint32_t>(counter >> 32), 0, 0},
-                                job.options.seed);
-#pragma unroll
-            for (int w = 0; w < 4; ++w) random[4 * w + l] = words[w];
-          }
-        }
+        if constexpr (kStochastic) draw_turn(job.options.first_index + at, job.keys, random);
         std::uint32_t words[4 * kBytes];
         float pairs[8];
         if constexpr (kBody == Body::pairs)

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cuda/round.h"
 #include "cuda/round_bf16.h"
 #include "ullage/formats/cast.h"
 #include "ullage/formats/cast_parameters.h"
@@ -54,6 +53,7 @@ struct CastJob {
   formats::CastOptions options = {.overflow = formats::Overflow::saturate};
   CastParameters parameters;
   PairParameters pairs;  // of Body::pairs
+  Keys keys;             // of stochastic rounding
   std::uint64_t elements = 0;
   std::uint64_t first_block = 0;
   std::uint64_t end_block = 0;

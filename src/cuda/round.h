@@ -27,21 +27,33 @@ constexpr std::uint32_t kSign = 0x80000000;
 constexpr std::uint32_t kMagnitude = 0x7FFFFFFF;
 constexpr std::uint32_t kInfinity = 0x7F800000;
 constexpr std::uint32_t kQuietNan = 0x7FC00000;
-constexpr std::uint32_t kNearestCode = 0x7FFFFF;  // where round_nearest leaves the code
+constexpr std::uint32_t kOne = 0x3F800000;
+constexpr std::uint32_t kCode = 0x7FFFFF;  // where roundings of small formats leave the code
 constexpr float kTwoTo23 = 8388608.0F;
 
 ULLAGE_BOTH std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
 ULLAGE_BOTH float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 ULLAGE_BOTH float magnitude_of(float x) { return std::fabs(x); }
 
-// a + b cut towards zero; neither is negative.
-ULLAGE_BOTH float add_toward_zero(float a, float b) {
+// a b + c, the product exact, cut towards zero, or rounded up.
+ULLAGE_BOTH float add_toward_zero(float a, float b, float c) {
 #if defined(__CUDA_ARCH__)
-  return __fadd_rz(a, b);
+  return __fmaf_rz(a, b, c);
 #else
-  const double sum = formats::sum_to_odd(a, b);
+  const double sum =
+      formats::sum_to_odd(static_cast<double>(a) * static_cast<double>(b), static_cast<double>(c));
   const auto near = static_cast<float>(sum);
-  return static_cast<double>(near) > sum ? float_of(bits_of(near) - 1) : near;
+  return std::fabs(static_cast<double>(near)) > std::fabs(sum) ? float_of(bits_of(near) - 1) : near;
+#endif
+}
+ULLAGE_BOTH float add_upward(float a, float b, float c) {
+#if defined(__CUDA_ARCH__)
+  return __fmaf_ru(a, b, c);
+#else
+  const double sum =
+      formats::sum_to_odd(static_cast<double>(a) * static_cast<double>(b), static_cast<double>(c));
+  const auto near = static_cast<float>(sum);
+  return static_cast<double>(near) < sum ? std::nextafter(near, INFINITY) : near;
 #endif
 }
 
@@ -122,31 +134,52 @@ ULLAGE_BOTH Coded round_nearest(std::uint32_t bits, const CastParameters& p) {
   return {bits_of(sum), sum - magic};
 }
 
-// 2^23 + the units of the last place after a stochastic carry. Sums cut towards zero keep their whole part.
-ULLAGE_BOTH float carry_stochastic(float units, std::uint32_t random) {
-  const float one_to_two = float_of(random >> 9 | 0x3F800000);
-  return add_toward_zero(add_toward_zero(units, one_to_two), kTwoTo23 - 1);
+// How a number leaves its place between two codes: by a share of the last place that is added to it before it is cut,
+// drawn or the same for all (a half: ties away from zero; none: toward zero); or to the code above it.
+enum class Carry { drawn, share, upward };
+
+// The multiple of 2^-23 below one that a word stands for.
+ULLAGE_BOTH float drawn_share(std::uint32_t random) {
+  return float_of((random >> 9) + kOne) - 1;  // a sum: one instruction with the shift
 }
 
-// The same where a fraction past its sign's threshold rounds away from zero.
-ULLAGE_BOTH float carry_directed(float units, std::uint32_t bits, const CastParameters& p) {
-  const float whole = add_toward_zero(units, kTwoTo23);
-  const float fraction = units - (whole - kTwoTo23);
-  const std::uint32_t threshold = (bits & kSign) != 0 ? p.threshold_negative : p.threshold_positive;
-  return bits_of(fraction) > threshold ? whole + 1 : whole;
-}
-
-// Code and value of a magnitude; `bits` has the sign.
-template <bool kStochastic>
-ULLAGE_BOTH Coded round_small(std::uint32_t magnitude, std::uint32_t bits, std::uint32_t random,
-                              const CastParameters& p) {
-  const std::uint32_t exponent = binade(magnitude, p);
-  const float units = float_of(magnitude) * float_of(p.inverse_unit - exponent);
-  const float significand =
-      kStochastic ? carry_stochastic(units, random) : carry_directed(units, bits, p);
-  const std::uint32_t base = (exponent >> p.mantissa_shift) - p.base;
+// Of a number's binade its last place, with the number's sign, and the code of the binade's first number less that
+// number's units (in the low 23 bits).
+struct Place {
+  float unit;
+  std::uint32_t base;
+};
+ULLAGE_BOTH Place place_of(std::uint32_t bits, const CastParameters& p) {
+  const std::uint32_t exponent = binade(bits, p);
   const std::uint32_t unit = exponent - (static_cast<std::uint32_t>(p.mantissa_bits) << 23);
-  return {bits_of(significand) + base, (significand - kTwoTo23) * float_of(unit)};
+  return {float_of(unit | (bits & kSign)), (exponent >> p.mantissa_shift) - p.base};
+}
+
+// x as 2^23 + n units, n whole, times its sign. A number and its share may lose bits in their sum, but not its whole part:
+// multiples of the unit are FP32 numbers, and cutting passes none.
+template <Carry kCarry>
+ULLAGE_BOTH float in_units(float x, float unit, std::uint32_t random, const CastParameters& p) {
+  if constexpr (kCarry == Carry::upward) return add_upward(unit, kTwoTo23, x);
+  float share = p.threshold_positive < kOne ? 0.5F : 0.0F;  // a half's threshold, or never
+  if constexpr (kCarry == Carry::drawn) share = drawn_share(random);
+  return add_toward_zero(unit, kTwoTo23, add_toward_zero(unit, share, x));
+}
+
+// Whether one sign alone goes away from zero: up or down.
+ULLAGE_BOTH bool goes_upward(const CastParameters& p) {
+  return p.threshold_positive != p.threshold_negative;
+}
+
+// Code (in the low 23 bits) and value of a number; the value has its sign, but for zero. Down is up of the other sign.
+template <Carry kCarry>
+ULLAGE_BOTH Coded round_small(std::uint32_t bits, std::uint32_t random, const CastParameters& p) {
+  std::uint32_t other = 0;
+  if constexpr (kCarry == Carry::upward) other = p.threshold_positive == 0 ? 0 : kSign;
+  const float x = float_of(bits ^ other);
+  const Place place = place_of(bits ^ other, p);
+  const float sum = in_units<kCarry>(x, place.unit, random, p);
+  const float value = add_toward_zero(place.unit, -kTwoTo23, sum);  // exact
+  return {bits_of(sum) + place.base, float_of(bits_of(value) ^ other)};
 }
 
 // Code and value of FP32's own bits, with their sign or without it; `signed_bits` has it.
@@ -185,9 +218,13 @@ ULLAGE_BOTH Coded cast_exactly(float x, std::uint32_t random, const CastParamete
     found = round_prefix<kStochastic>(magnitude, bits, random, p);
   else if constexpr (kBody == Body::nearest)
     found = round_nearest(capped, p);
+  else if (kStochastic)
+    found = round_small<Carry::drawn>(capped | (bits & kSign), random, p);
+  else if (goes_upward(p))
+    found = round_small<Carry::upward>(capped | (bits & kSign), 0, p);
   else
-    found = round_small<kStochastic>(capped, bits, random, p);
-  if constexpr (kBody == Body::nearest) found.code &= kNearestCode;
+    found = round_small<Carry::share>(capped | (bits & kSign), 0, p);
+  if constexpr (kBody != Body::prefix) found.code &= kCode;
   const bool nan = magnitude > kInfinity;
   const bool over = nan || found.code > p.max_code;
   const bool zero = found.code == 0;
@@ -202,196 +239,6 @@ ULLAGE_BOTH Coded cast_exactly(float x, std::uint32_t random, const CastParamete
   if (over) return {negative ? p.overflow_negative : p.overflow_positive, 0};
   const std::uint32_t sign = bits >> p.sign_shift & p.sign_mask;
   return {zero && p.drops_negative_zero ? 0 : found.code | sign, value - x};
-}
-
-// Elements of a thread's turn: of 64 consecutive ones, those at 16 w + 4 q + l for w, l = 0..3 as [4 w + l], q being
-// the thread. So their random words are those of four blocks of Philox (random.h), and the running sums that their
-// errors join are the same four in every turn.
-inline constexpr int kTurn = 16;
-
-// Sixteen elements, one after the other, by cast_exactly(): `codes` one a word, or with values_of the FP32 values that
-// that format's codes stand for.
-template <Body kBody, bool kStochastic>
-#if defined(__CUDACC__)
-__host__ __device__ __noinline__
-#else
-inline
-#endif
-    void
-    cast_turn_exactly(const float* x, const std::uint32_t* random, const CastParameters& p,
-                      const formats::Format* values_of, std::uint32_t* codes, float* errors,
-                      Tally& tally) {
-#if defined(__CUDA_ARCH__)
-#pragma unroll 1
-#endif
-  for (int i = 0; i < kTurn; ++i) {
-    const Coded found =
-        cast_exactly<kBody, kStochastic>(x[i], kStochastic ? random[i] : 0, p, tally);
-    codes[i] = values_of == nullptr ? found.code : bits_of(value_of(*values_of, found.code));
-    errors[i] = found.value;
-  }
-}
-
-// Where bytes or halves of a word are not zero, their upper bit. Theirs is clear.
-template <int kBytes>
-ULLAGE_BOTH std::uint32_t not_zero(std::uint32_t codes) {
-  return kBytes == 1 ? (codes + 0x7F7F7F7F) & 0x80808080 : (codes + 0x7FFF7FFF) & 0x80008000;
-}
-
-// Four codes without sign (prefixes: with it) as they lie in memory, in kBytes words, with the signs of x.
-// `flags` loses the upper bits of the places whose code is zero.
-template <Body kBody, int kBytes>
-ULLAGE_BOTH void pack(const Coded* found, const float* x, const CastParameters& p,
-                      std::uint32_t* words, std::uint32_t& flags) {
-  if constexpr (kBytes == 1) {
-    const std::uint32_t codes = pair_of_halves(pair_of_bytes(found[0].code, found[1].code, 0),
-                                               pair_of_bytes(found[2].code, found[3].code, 0), 0);
-    std::uint32_t signs = pair_of_halves(pair_of_bytes(bits_of(x[0]), bits_of(x[1]), 3),
-                                         pair_of_bytes(bits_of(x[2]), bits_of(x[3]), 3), 0);
-    const std::uint32_t there = not_zero<1>(codes);
-    signs &= p.drops_negative_zero ? there : 0x80808080;
-    flags &= there;
-    words[0] = codes | signs >> (p.sign_shift - 24);
-  } else if constexpr (kBytes == 2) {
-    for (int half = 0; half < 2; ++half) {
-      const Coded* two = found + 2 * half;
-      std::uint32_t codes = pair_of_halves(two[0].code, two[1].code, 0);
-      const std::uint32_t mask = p.sign_mask - 1;
-      const std::uint32_t there =
-          not_zero<2>(kBody == Body::prefix ? codes & (mask << 16 | mask) : codes);
-      flags &= there;
-      if constexpr (kBody != Body::prefix) {
-        const std::uint32_t signs =
-            pair_of_halves(bits_of(x[2 * half]), bits_of(x[2 * half + 1]), 1) &
-            (p.drops_negative_zero ? there : 0x80008000);
-        codes |= signs >> (p.sign_shift - 16);
-      }
-      words[half] = codes;
-    }
-  } else {
-    for (int i = 0; i < 4; ++i) {
-      std::uint32_t code = found[i].code;
-      if constexpr (kBody == Body::nearest) code &= kNearestCode;
-      const bool zero = (kBody == Body::prefix ? code & (p.sign_mask - 1) : code) == 0;
-      if (zero) flags = 0;
-      if constexpr (kBody != Body::prefix)
-        code = zero && p.drops_negative_zero ? 0
-                                             : code | (bits_of(x[i]) >> p.sign_shift & p.sign_mask);
-      words[i] = code;
-    }
-  }
-}
-
-// The short way: sixteen numbers none of which overflows. pairs[4 g + l]: the errors of rows 2 g and 2 g + 1 added.
-template <Body kBody, int kBytes, bool kStochastic>
-ULLAGE_BOTH void cast_turn_shortly(const float (&x)[kTurn], const std::uint32_t (&random)[kTurn],
-                                   const CastParameters& p, bool values,
-                                   std::uint32_t (&words)[4 * kBytes], float (&pairs)[8],
-                                   Tally& tally) {
-  std::uint32_t flags = 0xFFFFFFFF;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
-  for (int row = 0; row < 4; ++row) {
-    Coded found[4];
-    for (int l = 0; l < 4; ++l) {
-      const int i = 4 * row + l;
-      const std::uint32_t bits = bits_of(x[i]);
-      if constexpr (kBody == Body::prefix) {  // takes the sign along: nothing here carries into it
-        found[l] = round_prefix<kStochastic>(bits, bits, random[i], p);
-      } else if constexpr (kBody == Body::nearest) {
-        found[l] = round_nearest(bits, p);
-      } else {
-        found[l] = round_small<kStochastic>(bits & kMagnitude, bits, random[i], p);
-        found[l].value = float_of(bits_of(found[l].value) | (bits & kSign));
-      }
-      const float error = found[l].value - x[i];
-      float& pair = pairs[row / 2 * 4 + l];
-      pair = row % 2 == 0 ? error : pair + error;
-    }
-    pack<kBody, kBytes>(found, &x[4 * row], p, &words[row * kBytes], flags);
-    if constexpr (kBytes == 4)
-      if (values)
-        for (int l = 0; l < 4; ++l) {
-          const std::uint32_t magnitude = bits_of(found[l].value) & kMagnitude;
-          const std::uint32_t sign = bits_of(x[4 * row + l]) & kSign;
-          words[4 * row + l] = magnitude == 0 && p.drops_negative_zero ? 0 : magnitude | sign;
-        }
-  }
-  constexpr std::uint32_t kAll = kBytes == 1 ? 0x80808080 : kBytes == 2 ? 0x80008000 : 0xFFFFFFFF;
-  if ((flags & kAll) == kAll) return;
-  // Some code is zero. It was flushed unless its input is zero, which few are.
-  float least = magnitude_of(x[0]);
-  std::uint32_t zeros = 0;
-  for (int i = 0; i < kTurn; ++i) least = magnitude_of(x[i]) < least ? magnitude_of(x[i]) : least;
-  for (int i = 0; i < 4 * kBytes; ++i) {
-    if constexpr (kBytes == 4) {
-      const std::uint32_t mask = values ? kMagnitude : p.sign_mask - 1;
-      zeros += (words[i] & mask) == 0 ? 1 : 0;
-    } else {
-      const std::uint32_t mask = p.sign_mask - 1;
-      const std::uint32_t codes = words[i] & (kBytes == 1 ? mask * 0x01010101 : mask * 0x00010001);
-      zeros += 4 / kBytes - static_cast<std::uint32_t>(ones_in(not_zero<kBytes>(codes)));
-    }
-  }
-  if (least == 0)
-    for (int i = 0; i < kTurn; ++i) zeros -= x[i] == 0 ? 1 : 0;
-  tally.flushed += zeros;
-}
-
-// The long way, for turns in which something overflows or is NaN.
-template <Body kBody, bool kStochastic, int kBytes>
-ULLAGE_BOTH void cast_turn_at_length(const float (&x)[kTurn], const std::uint32_t (&random)[kTurn],
-                                     const formats::Format& to, const CastParameters& p,
-                                     bool values, bool one_nan, std::uint32_t (&words)[4 * kBytes],
-                                     float (&pairs)[8], Tally& tally) {
-  // Copies, so that only they, which are indexed by a variable, lie in memory.
-  float inputs[kTurn];
-  std::uint32_t random_words[kTurn];
-  std::uint32_t codes[kTurn];
-  float errors[kTurn];
-  for (int i = 0; i < kTurn; ++i) {
-    inputs[i] = one_nan && x[i] != x[i] ? float_of(kQuietNan) : x[i];
-    if constexpr (kStochastic) random_words[i] = random[i];
-  }
-  Tally found = tally;
-  cast_turn_exactly<kBody, kStochastic>(inputs, random_words, p, values ? &to : nullptr, codes,
-                                        errors, found);
-  tally = found;
-  for (int i = 0; i < 4 * kBytes; ++i) {
-    if constexpr (kBytes == 1)
-      words[i] =
-          codes[4 * i] | codes[4 * i + 1] << 8 | codes[4 * i + 2] << 16 | codes[4 * i + 3] << 24;
-    else if constexpr (kBytes == 2)
-      words[i] = codes[2 * i] | codes[2 * i + 1] << 16;
-    else
-      words[i] = codes[i];
-  }
-  for (int g = 0; g < 2; ++g)
-    for (int l = 0; l < 4; ++l) pairs[4 * g + l] = errors[8 * g + l] + errors[8 * g + 4 + l];
-}
-
-// One turn of a thread: `words` are its codes as they lie in memory, [row][kBytes words], or with `values` (of four
-// bytes only) what the codes stand for. one_nan: the source's NaN have no sign. random: read by stochastic casts only.
-template <Body kBody, bool kStochastic, int kBytes>
-ULLAGE_BOTH void cast_turn(const float (&x)[kTurn], const std::uint32_t (&random)[kTurn],
-                           const formats::Format& to, const CastParameters& p, bool values,
-                           bool one_nan, std::uint32_t (&words)[4 * kBytes], float (&pairs)[8],
-                           Tally& tally) {
-  // By halves: one after the other, each would wait for the one before.
-  float largest_of[kTurn];
-  for (int i = 0; i < kTurn; ++i) largest_of[i] = magnitude_of(x[i]);
-  for (int half = kTurn / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      largest_of[i] = largest_or_nan(largest_of[i], largest_of[i + half]);
-  const float largest = largest_of[0];
-  if (largest <= float_of(p.safe)) {
-    tally.largest = largest > tally.largest ? largest : tally.largest;
-    cast_turn_shortly<kBody, kBytes, kStochastic>(x, random, p, values, words, pairs, tally);
-    return;
-  }
-  cast_turn_at_length<kBody, kStochastic, kBytes>(x, random, to, p, values, one_nan, words, pairs,
-                                                  tally);
 }
 
 }  // namespace ullage::cuda

@@ -11,7 +11,7 @@
 // Additions keep what is below BF16's normal numbers (they flush nothing).
 #pragma once
 
-#include "cuda/round.h"
+#include "cuda/round_turn.h"
 #include "ullage/formats/scalar.h"
 
 namespace ullage::cuda {

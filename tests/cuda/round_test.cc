@@ -1,6 +1,6 @@
 // The arithmetic of the GPU's casts, run on the CPU: the same functions, turn by turn, against formats::cast, codes and
 // counts and the bits of the error's sum.
-#include "cuda/round.h"
+#include "cuda/round_turn.h"
 
 #include <gtest/gtest.h>
 
@@ -43,8 +43,8 @@ void cast_block(const float* values, std::size_t first, const Format& to,
       for (std::size_t i = 0; i < kTurn; ++i) {
         const std::size_t at = run + 16 * (i / 4) + 4 * q + i % 4;
         x[i] = values[at];
-        random[i] = formats::random_word(options.seed, options.first_index + first + at);
       }
+      draw_turn(options.first_index + first + run + 4 * q, keys_of(options.seed), random);
       std::uint32_t words[4 * kBytes];
       float pairs[8];
       cast_turn<kBody, kStochastic, kBytes>(x, random, to, p, as_values, false, words, pairs,
@@ -177,13 +177,37 @@ TEST(GpuRounding, HasTheBitsOfTheCpuOnEveryPatternOf16Bits) {
                     to, options);
 }
 
-TEST(GpuRounding, CutsSumsTowardsZero) {
-  EXPECT_EQ(add_toward_zero(1, 0x1.fffffep-25F), 1);
-  EXPECT_EQ(add_toward_zero(0x1.fffffep0F, 0x1p-24F), 0x1.fffffep0F);
-  EXPECT_EQ(add_toward_zero(0x1.fffffep0F, 0x1p-23F), 2);
-  EXPECT_EQ(add_toward_zero(0.75F, 0x1p23F - 1), 0x1p23F - 0.5F);
-  EXPECT_EQ(add_toward_zero(1.75F, 0x1p23F), 0x1p23F + 1);
-  EXPECT_EQ(add_toward_zero(0x1p-149F, 1), 1);
+TEST(GpuRounding, DrawsTheWordsOfTheGenerator) {
+  for (const std::uint64_t seed : {std::uint64_t{0}, std::uint64_t{0xFEDCBA9876543210}})
+    for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{1} << 40, ~std::uint64_t{63}})
+      for (const std::uint64_t q : {0, 1, 2, 3}) {
+        std::uint32_t random[kTurn];
+        draw_turn(first + 4 * q, keys_of(seed), random);
+        for (std::uint64_t i = 0; i < kTurn; ++i)
+          EXPECT_EQ(random[i], formats::random_word(seed, first + 16 * (i / 4) + 4 * q + i % 4));
+      }
+}
+
+TEST(GpuRounding, CutsSumsTowardsZeroAndRoundsThemUp) {
+  const struct {
+    float a, b, cut, up;
+  } sums[] = {
+      {1, 0x1.fffffep-25F, 1, 0x1.000002p0F},
+      {0x1.fffffep0F, 0x1p-24F, 0x1.fffffep0F, 2},
+      {0x1.fffffep0F, 0x1p-23F, 2, 2},
+      {0.75F, 0x1p23F - 1, 0x1p23F - 0.5F, 0x1p23F},
+      {1.75F, 0x1p23F, 0x1p23F + 1, 0x1p23F + 2},
+      {0x1p-149F, 1, 1, 0x1.000002p0F},
+      {-0x1p-149F, -1, -1, -1},
+      {-1.75F, -0x1p23F, -0x1p23F - 1, -0x1p23F - 1},
+      {-0x1.fffffep0F, -0x1p-24F, -0x1.fffffep0F, -0x1.fffffep0F},
+      {0x1p-149F, -1, -0x1.fffffep-1F, -0x1.fffffep-1F},
+      {-0x1p-149F, 1, 0x1.fffffep-1F, 1},
+  };
+  for (const auto& [a, b, cut, up] : sums) {
+    EXPECT_EQ(add_toward_zero(a, 1, b), cut) << a << " " << b;
+    EXPECT_EQ(add_upward(a, 1, b), up) << a << " " << b;
+  }
 }
 
 }  // namespace

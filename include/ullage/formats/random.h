@@ -18,16 +18,21 @@ inline constexpr std::uint32_t kPhiloxWeyl1 = 0xBB67AE85;
 
 using PhiloxBlock = std::array<std::uint32_t, 4>;
 
+constexpr PhiloxBlock philox_round(const PhiloxBlock& counter, std::uint32_t key0,
+                                   std::uint32_t key1) {
+  const std::uint64_t product0 = std::uint64_t{kPhiloxMultiplier0} * counter[0];
+  const std::uint64_t product1 = std::uint64_t{kPhiloxMultiplier1} * counter[2];
+  return {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0,
+          static_cast<std::uint32_t>(product1),
+          static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1,
+          static_cast<std::uint32_t>(product0)};
+}
+
 constexpr PhiloxBlock philox(PhiloxBlock counter, std::uint64_t seed, int rounds = kPhiloxRounds) {
   auto key0 = static_cast<std::uint32_t>(seed);
   auto key1 = static_cast<std::uint32_t>(seed >> 32);
   for (int round = 0; round < rounds; ++round) {
-    const std::uint64_t product0 = std::uint64_t{kPhiloxMultiplier0} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{kPhiloxMultiplier1} * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0,
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1,
-               static_cast<std::uint32_t>(product0)};
+    counter = philox_round(counter, key0, key1);
     key0 += kPhiloxWeyl0;
     key1 += kPhiloxWeyl1;
   }
