@@ -113,10 +113,12 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
        options.first_index % formats::kRandomGroup == 0);
   if (fast && count >= kBlock) {
     job.end_block = count / kBlock;
-    const bool by_pairs =
-        body == Body::nearest && job.kind == Source::bf16 && !values && has_pairs(to);
-    if (by_pairs) job.pairs = pair_parameters(job.parameters);
-    ULLAGE_TRY(check(launch_cast_aligned(by_pairs ? Body::pairs : body, job, stream), "a cast"));
+    Body fast_body = body;
+    if (job.kind == Source::bf16 && !values && has_pairs(to)) {
+      job.pairs = pair_parameters(job.parameters);
+      fast_body = body == Body::nearest ? Body::nearest_pairs : Body::small_pairs;
+    }
+    ULLAGE_TRY(check(launch_cast_aligned(fast_body, job, stream), "a cast"));
     job.first_block = job.end_block;
   }
   job.end_block = blocks_of(count);

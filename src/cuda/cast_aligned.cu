@@ -118,10 +118,14 @@ __device__ __forceinline__ void store(std::uint32_t (&words)[4 * kBytes], void* 
   }
 }
 
+template <Body kBody>
+constexpr bool kByPairs = kBody == Body::nearest_pairs || kBody == Body::small_pairs;
+// As many as their registers allow.
+template <Body kBody, bool kStochastic>
+constexpr unsigned kBlocksWanted = kByPairs<kBody> ? (kStochastic ? 5 : 7) : (kStochastic ? 4 : 6);
+
 template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
-__global__ void __launch_bounds__(kThreads, kStochastic            ? 4
-                                            : kBody == Body::pairs ? 7
-                                                                   : 6)
+__global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
     cast_aligned(const __grid_constant__ CastJob job) {
   // Loads that run ahead: 64 bytes a thread.
   constexpr unsigned kAhead = 4 / kSourceBytes;
@@ -154,7 +158,7 @@ __global__ void __launch_bounds__(kThreads, kStochastic            ? 4
         const std::uint64_t at = block * kBlock + turn * kTurnOfWarp + offset;
         float x[kTurn];
         std::uint32_t x_pairs[kTurn / 2];
-        if constexpr (kBody == Body::pairs) {
+        if constexpr (kByPairs<kBody>) {
 #pragma unroll
           for (int w = 0; w < 4; ++w) {
             x_pairs[2 * w] = ahead[now].row[w].x;
@@ -173,8 +177,9 @@ __global__ void __launch_bounds__(kThreads, kStochastic            ? 4
         if constexpr (kStochastic) draw_turn(job.options.first_index + at, job.keys, random);
         std::uint32_t words[4 * kBytes];
         float pairs[8];
-        if constexpr (kBody == Body::pairs)
-          cast_turn_of_pairs(x_pairs, job.to, job.parameters, job.pairs, words, pairs, tally);
+        if constexpr (kByPairs<kBody>)
+          cast_turn_of_pairs<kBody == Body::nearest_pairs, kStochastic>(
+              x_pairs, random, job.to, job.parameters, job.pairs, words, pairs, tally);
         else
           cast_turn<kBody, kStochastic, kBytes>(x, random, job.to, job.parameters, job.values,
                                                 kSourceBytes != 4, words, pairs, tally);
@@ -245,8 +250,11 @@ cudaError_t launch_from(const CastJob& job, cudaStream_t stream) {
 cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream) {
   const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
   switch (body) {
-    case Body::pairs:
-      return launch<Body::pairs, false, 2, 1>(job, stream);
+    case Body::nearest_pairs:
+      return launch<Body::nearest_pairs, false, 2, 1>(job, stream);
+    case Body::small_pairs:
+      return stochastic ? launch<Body::small_pairs, true, 2, 1>(job, stream)
+                        : launch<Body::small_pairs, false, 2, 1>(job, stream);
     case Body::nearest:
       return launch_from<Body::nearest, false>(job, stream);
     case Body::prefix:

@@ -19,9 +19,9 @@ namespace ullage::cuda {
 
 using formats::CastParameters;
 
-// How codes follow from FP32's bits: prefix and small as in KernelShape; nearest: small formats, ties to even; pairs: the
-// same from BF16, two numbers at a time (round_bf16.h).
-enum class Body { prefix, nearest, small, pairs };
+// How codes follow from FP32's bits: prefix and small as in KernelShape; nearest: small formats, ties to even;
+// nearest_pairs and small_pairs: the same from BF16, two numbers at a time (round_bf16.h).
+enum class Body { prefix, nearest, small, nearest_pairs, small_pairs };
 
 constexpr std::uint32_t kSign = 0x80000000;
 constexpr std::uint32_t kMagnitude = 0x7FFFFFFF;

@@ -20,6 +20,7 @@ using formats::CastOptions;
 using formats::Format;
 using formats::kBlock;
 using formats::Overflow;
+using formats::Rounding;
 
 std::vector<Format> formats_with_pairs() {
   std::vector<Format> all;
@@ -30,6 +31,7 @@ std::vector<Format> formats_with_pairs() {
 }
 
 // One block as the kernel's quads of threads make it.
+template <bool kNearest, bool kStochastic>
 CastCounts cast_block(const std::uint16_t* source, const Format& to, const CastOptions& options,
                       std::uint8_t* codes) {
   const CastParameters p = formats::cast_parameters(to, options);
@@ -43,7 +45,9 @@ CastCounts cast_block(const std::uint16_t* source, const Format& to, const CastO
         std::memcpy(&x[2 * row], source + run + 16 * row + 4 * q, 8);
       std::uint32_t words[4];
       float pairs[8];
-      cast_turn_of_pairs(x, to, p, pp, words, pairs, tally);
+      std::uint32_t random[kTurn];
+      draw_turn(options.first_index + run + 4 * q, keys_of(options.seed), random);
+      cast_turn_of_pairs<kNearest, kStochastic>(x, random, to, p, pp, words, pairs, tally);
       for (std::size_t row = 0; row < 4; ++row)
         std::memcpy(codes + run + 16 * row + 4 * q, &words[row], 4);
       for (std::size_t pair = 0; pair < 8; ++pair) sums[4 * q + pair % 4] += pairs[pair];
@@ -59,14 +63,16 @@ CastCounts cast_block(const std::uint16_t* source, const Format& to, const CastO
 }
 
 void expect_as_formats_cast(const std::vector<std::uint16_t>& source, const Format& to,
-                            Overflow overflow) {
-  const CastOptions options = {.overflow = overflow};
+                            const CastOptions& options) {
   SCOPED_TRACE(described(to, options));
   const std::int64_t shape[] = {kBlock};
   std::vector<std::uint8_t> found(kBlock);
   std::vector<std::uint8_t> expected(kBlock);
   for (std::size_t at = 0; at + kBlock <= source.size(); at += kBlock) {
-    const CastCounts counts = cast_block(&source[at], to, options, found.data());
+    const auto block = options.rounding == Rounding::nearest_even ? cast_block<true, false>
+                       : options.rounding == Rounding::stochastic ? cast_block<false, true>
+                                                                  : cast_block<false, false>;
+    const CastCounts counts = block(&source[at], to, options, found.data());
     const Result<CastCounts> theirs = formats::cast(
         {.data = &source[at], .format = formats::kBf16, .shape = shape, .strides = {}}, to,
         expected.data(), options);
@@ -80,8 +86,7 @@ void expect_as_formats_cast(const std::vector<std::uint16_t>& source, const Form
 // overflow; and only those that fit, scattered.
 TEST(GpuRoundingOfPairs, HasTheBitsOfTheCpuOnEveryPattern) {
   for (const Format& to : formats_with_pairs())
-    for (const Overflow overflow :
-         {Overflow(Overflow::saturate), Overflow(Overflow::non_saturating)}) {
+    for (const CastOptions& options : options_under_test(64)) {
       std::vector<std::uint16_t> ordered, scattered, fitting;
       for (std::uint32_t i = 0; i < 65536; ++i) {
         ordered.push_back(static_cast<std::uint16_t>(i));
@@ -90,7 +95,7 @@ TEST(GpuRoundingOfPairs, HasTheBitsOfTheCpuOnEveryPattern) {
           fitting.push_back(scattered.back());
       }
       for (const auto& source : {ordered, scattered, fitting})
-        expect_as_formats_cast(source, to, overflow);
+        expect_as_formats_cast(source, to, options);
     }
 }
 
