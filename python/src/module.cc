@@ -7,4 +7,5 @@ NB_MODULE(_core, module) {
   module.doc() = "Compiled part of ullage. Use the package ullage.";
   ullage::python::bind_formats(module);
   ullage::python::bind_cuda(module);
+  ullage::python::bind_spectra(module);
 }

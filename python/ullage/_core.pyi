@@ -1,5 +1,6 @@
 """Compiled part of ullage. Use the package ullage."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy
@@ -24,3 +25,38 @@ def cast_workspace_bytes(elements: int) -> int:
 
 def why_no_gpu() -> str | None:
     """Why no GPU can be used, in one sentence; None if one can."""
+
+def pair_spectra(sides: Sequence[tuple[Annotated[NDArray, dict(shape=(None, None), device='cpu', writable=False)], int, int, Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bool]], pairs: Sequence[tuple[int, int]]) -> list[tuple[float, float, float, float, float, float, bool, bool]]:
+    """
+    Certified spectra of pairs of heads. sides: (weight [rows, width], first row, rows, gain or None, whether row means are taken away); pairs: (query side, key side). A tuple a pair: sigma, its bound, |A|, bound, |B|, bound, finite, from FP64.
+    """
+
+class PowerIteration:
+    """Warm power iteration of pairs."""
+
+    def __init__(self, sides: Sequence[tuple[Annotated[NDArray, dict(shape=(None, None), device='cpu', writable=False)], int, int, Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bool]], pairs: Sequence[tuple[int, int]]) -> None: ...
+
+    def run(self, iterations: int) -> list[float]:
+        """sigma of each pair, from below."""
+
+class GpuSpectra:
+    """pair_spectra on a GPU, refreshed at will."""
+
+    def __init__(self, sides: Sequence[tuple[Annotated[NDArray, dict(shape=(None, None), device='cuda', writable=False)], int, int, Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cuda', writable=False)] | None, bool]], pairs: Sequence[tuple[int, int]]) -> None: ...
+
+    def refresh(self, stream: int) -> None:
+        """Launches what makes all figures anew on the stream (a cudaStream_t)."""
+
+    def read(self, stream: int) -> list[tuple[float, float, float, float, float, float, bool, bool]]:
+        """The figures, as pair_spectra gives them; waits for the stream."""
+
+class GpuPowerIteration:
+    """PowerIteration on a GPU."""
+
+    def __init__(self, sides: Sequence[tuple[Annotated[NDArray, dict(shape=(None, None), device='cuda', writable=False)], int, int, Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cuda', writable=False)] | None, bool]], pairs: Sequence[tuple[int, int]]) -> None: ...
+
+    def run(self, iterations: int, stream: int) -> None:
+        """One launch on the stream (a cudaStream_t)."""
+
+    def read(self, stream: int) -> list[float]:
+        """sigma of each pair, from below; waits for the stream."""

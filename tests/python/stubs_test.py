@@ -20,7 +20,7 @@ def test_stubs_are_current(tmp_path):
 
 def test_stubs_name_every_function():
     stubs = ast.parse((ROOT / "python" / "ullage" / "_core.pyi").read_text())
-    named = {node.name for node in stubs.body if isinstance(node, ast.FunctionDef)}
+    named = {node.name for node in stubs.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert named == {name for name in dir(ullage._core) if not name.startswith("_")}
 
 
