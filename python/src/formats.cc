@@ -21,12 +21,6 @@ namespace {
 using formats::CastCounts;
 using formats::Format;
 
-template <class T>
-T take(Result<T> result) {
-  if (!result.ok()) raise(result.error());
-  return std::move(result).value();
-}
-
 // What the elements of an array are: its own dtype, or `format`'s codes in integers.
 std::optional<Format> element_format(const nb::dlpack::dtype& dtype,
                                      const std::optional<std::string>& format) {
@@ -101,16 +95,6 @@ nb::tuple describe(const std::string& format) {
 }
 
 }  // namespace
-
-void raise(const Error& error) {
-  const std::string message = error.message();
-  if (error.code == Code::resource) {
-    PyErr_SetString(PyExc_MemoryError, message.c_str());
-    throw nb::python_error();
-  }
-  if (error.code == Code::dtype_unsupported) throw nb::type_error(message.c_str());
-  throw nb::value_error(message.c_str());
-}
 
 void bind_formats(nb::module_& module) {
   module.def(
