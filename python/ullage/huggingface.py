@@ -87,8 +87,7 @@ def _mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_functio
         # A static cache's offset is a tensor, and then within what kernels can align.
         if isinstance(offset, int) and _operator.aligned(left, right, offset, q_length, kv_length) is None:
             band = None
-    if band is None or q_length == 1:
-        # One query's mask is a row: the padding of a band without limits.
+    if band is None:
         kwargs |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
         filled = masking_utils.sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, mask_function,
                                          attention_mask, device=device, **kwargs)
@@ -97,7 +96,7 @@ def _mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_functio
     if padding is None:
         padding = torch.ones((batch_size, kv_length), dtype=torch.int64, device=device)
     else:
-        padding = padding[:, kv_offset:kv_offset + kv_length].to(torch.int64)
+        padding = padding[:, torch.arange(kv_length, device=device) + kv_offset].to(torch.int64)
     header = torch.tensor([left, right, 0], device=device)
     header[2] = offset
     return torch.cat([header.expand(batch_size, _HEADER), padding], 1)[:, None, None, :]

@@ -5,6 +5,7 @@ import warnings
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import dense
 import pytest
 import torch
 import transformers as hf
@@ -194,8 +195,7 @@ def test_bias_by_position():
     torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-4 * eager.abs().max().item())
 
 
-def test_without_a_mask_function():
-    """A ViT asks for no mask."""
+def test_an_image_model():
     def vit():
         return hf.ViTModel(hf.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
                                         image_size=16, patch_size=4, initializer_range=0.3))
@@ -203,6 +203,21 @@ def test_without_a_mask_function():
     image = torch.randn(2, 3, 16, 16)
     eager, ours = (make(vit, how)(image).last_hidden_state for how in ("eager", "ullage"))
     torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("module_says, argument, causal", [(True, None, True), (False, None, False), (True, False, False),
+                                                           (False, True, True)])
+@pytest.mark.parametrize("window", [None, 3])
+def test_without_a_mask_the_module_says(module_says, argument, causal, window):
+    """The last query stands at the last key; a window is one of a causal model."""
+    module = torch.nn.Module()
+    module.is_causal = module_says
+    query, key, value = torch.randn(2, 4, 3, 8), torch.randn(2, 2, 7, 8), torch.randn(2, 2, 7, 8)
+    output, weights = hf.AttentionInterface()["ullage"](module, query, key, value, None, is_causal=argument, scaling=0.4,
+                                                        sliding_window=window)
+    expected = dense.attention(query, key, value, scale=0.4, is_causal=causal, window=window if causal else None, offset=4)
+    torch.testing.assert_close(output, expected.transpose(1, 2).float(), rtol=1e-5, atol=1e-5)
+    assert weights is None and output.is_contiguous()
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "bert"])

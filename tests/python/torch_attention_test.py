@@ -29,6 +29,7 @@ CASES = {
     "cap": ({}, {"softcap": 1.5, "is_causal": True}),
     "padding": ({}, {"attn_mask": "padding", "is_causal": True}),
     "causal and padding, filled": ({"queries": 29}, {"attn_mask": "filled"}),
+    "filled, keys that nobody sees": ({"queries": 5, "keys": 20}, {"attn_mask": "short"}),
     "filled mask of each head": ({"queries": 29}, {"attn_mask": "filled", "heads_apart": True}),
     "filled mask and causal": ({"queries": 29}, {"attn_mask": "filled", "is_causal": True}),
     "boolean mask": ({}, {"attn_mask": "boolean"}),
@@ -61,6 +62,8 @@ def make(name, dtype, seed=0):
             n["queries"], n["keys"], window=(4, 0), offset=n["keys"] - n["queries"])
         if options.pop("heads_apart", False):
             options["attn_mask"] = options["attn_mask"].repeat(1, n["heads"], 1, 1)
+    elif options.get("attn_mask") == "short":
+        options["attn_mask"] = dense.visible(n["queries"], n["keys"], window=(6, 0), offset=9)
     elif options.get("attn_mask") == "boolean":
         options["attn_mask"] = torch.rand(n["heads"], n["queries"], n["keys"], generator=generator) < 0.5
         options["attn_mask"][:, 3] = False

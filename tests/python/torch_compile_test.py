@@ -18,8 +18,8 @@ OPTIONS = {
 def tensors(dtype=torch.float32, kv_heads=4, rows=7, keys=9):
     torch.manual_seed(3)
     # As a projection leaves them: (batch, row, head, column) in memory.
-    return [torch.randn(2, n, heads, 8).to(dtype).transpose(1, 2).requires_grad_()
-            for n, heads in ((rows, 4), (keys, kv_heads), (keys, kv_heads))]
+    return [torch.randn(2, n, heads, width).to(dtype).transpose(1, 2).requires_grad_()
+            for n, heads, width in ((rows, 4, 8), (keys, kv_heads, 8), (keys, kv_heads, 6))]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=lambda d: str(d)[6:])
