@@ -8,6 +8,7 @@ included: the mask function registered beside the attention names the pattern in
 that is none of these (blocks of images, packed sequences, chunks) is filled and computed by the reference, which warns.
 """
 
+import functools
 import warnings
 
 try:
@@ -140,10 +141,17 @@ def _with_bias(mask, bias):
     return torch.where(mask, bias, -torch.inf) if mask.dtype == torch.bool else mask + bias
 
 
+@functools.lru_cache
+def _why_not_fast(dtype, softmax):
+    """The reason that holds for every problem of a dtype and softmax on this CPU."""
+    one = torch.zeros((1, 1, 1, 8), dtype=dtype)
+    return _attention.attention_path(one, one, one, softmax=softmax).reason
+
+
 def _warn_if_slow(problem):
-    if problem.bias is None and problem.sinks is None and problem.query.dtype in _operator.FAST:
-        return
-    reason = _operator.path(*problem)[1]
+    reason = _why_not_fast(problem.query.dtype, problem.softmax)
+    if not reason and (problem.bias is not None or problem.sinks is not None):
+        reason = _operator.path(*problem)[1]
     if reason:
         warnings.warn(f"ullage.huggingface: {reason}: computed by the reference, some hundred times slower than the fast "
                       "kernels", stacklevel=2)
