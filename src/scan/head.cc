@@ -32,9 +32,12 @@ spectrum::Bounded estimate(double value) { return {value, value}; }
 // sigma of two heads' rows as stored; precise Grams where the fast ones cannot resolve it.
 double stored_sigma(const HeadPair& pair, const KeyHead& key, HeadWorkspace& workspace) {
   const double sigma = spectrum::sigma_of_product(workspace.stored.values, key.stored.values);
-  // Frobenius norms are above the norms and cost nothing: most heads pass on them.
-  const spectrum::Bounded wide_query = estimate(spectrum::frobenius_of(workspace.stored.values));
-  const spectrum::Bounded wide_key = estimate(spectrum::frobenius_of(key.stored.values));
+  // |A|^4 = |A A^T|^2 <= |A A^T|_F^2: above the norms, and little work. Most heads pass on it.
+  const auto above = [](const Matrix& gram) {
+    return estimate(std::sqrt(spectrum::frobenius_norm(gram)));
+  };
+  const spectrum::Bounded wide_query = above(workspace.stored.values);
+  const spectrum::Bounded wide_key = above(key.stored.values);
   if (!spectrum::needs_precise(estimate(sigma), wide_query, wide_key) ||
       !spectrum::needs_precise(estimate(sigma),
                                estimate(spectrum::norm_of(workspace.stored.values)),

@@ -41,7 +41,7 @@ Kind scale(const Matrix& g, Scaled& out) {
   sum = std::max(sum, 1.0);  // a semidefinite matrix has its largest entry on the diagonal
   const int exponent = first + std::ilogb(sum);
   out.half_exponent = static_cast<int>(std::floor(exponent / 2.0));
-  out.g = Square(g.rows());
+  out.g = Square(g.rows(), kUnwritten);
   const double half = std::ldexp(1.0, -out.half_exponent);
   for (int i = 0; i < g.rows(); ++i) {
     double* row = out.g.row(i);
@@ -62,7 +62,7 @@ double raise(double x, int exponent) {
 // Whether tau I - x has a Cholesky factor.
 bool below(const Square& x, double tau) {
   const int n = x.size();
-  Square work(n);
+  Square work(n, kUnwritten);
   for (int i = 0; i < n; ++i) {
     const double* from = x.row(i);
     double* to = work.row(i);

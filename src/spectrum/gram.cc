@@ -32,7 +32,7 @@ void narrow(int rows, int columns, float* panel, std::uint32_t* pairs) {
 }
 
 // Mirrors the sums and bounds their errors; false where the trace leaves the range of fast Grams.
-bool finish_fast(const HeadRows& rows, int step, const std::vector<double>& sums, Gram& out) {
+bool finish_fast(const HeadRows& rows, int step, const double* sums, Gram& out) {
   out.exponent = 0;
   mirror_upper(sums, rows.rows, out.values);
   const double squares = trace(out.values);
@@ -79,14 +79,20 @@ class FastPass {
   [[nodiscard]] bool folded_fits() const { return folded_fits_; }
 
  private:
+  [[nodiscard]] Gram& stored_gram() const {
+    return pass_.stored != nullptr ? *pass_.stored : *pass_.folded;
+  }
+  static Sums sums_at(int column) { return column == 0 ? Sums::first : Sums::more; }
+
   void prepare() {
     const int n = rows_.rows;
     buffers_.a.prepare(rows_);
-    if (stored_) clear_sums(n, n, buffers_.stored_sums);
-    if (folded_) clear_sums(n, n, buffers_.sums);
+    if (stored_) stored_sums_ = place_sums(n, n, buffers_.stored_sums, stored_gram().values);
+    if (folded_) folded_sums_ = place_sums(n, n, buffers_.sums, pass_.folded->values);
     if (rows_.project_mean) fast_means(rows_, buffers_.a.gain.data(), buffers_.a.minus.data());
     if (pass_.keep != nullptr) pass_.keep->reserve(n, rows_.width, paired_);
-    if (pass_.product != nullptr) clear_sums(n, pass_.other->rows(), buffers_.cross_sums);
+    if (pass_.product != nullptr)
+      cross_sums_ = place_sums(n, pass_.other->rows(), buffers_.cross_sums, *pass_.product);
     if (paired_) buffers_.a.pairs.resize(size(stride_) * kPairPanelColumns / 2);
     if (paired_ && packs_) buffers_.b.pairs.resize(size(stride_) * kPanelColumns / 2);
     if (buffers_.ones.size() < size(rows_.width)) buffers_.ones.assign(size(rows_.width), 1.0F);
@@ -101,7 +107,7 @@ class FastPass {
                        pairs, stride_);
     if (stored_)
       kernels.product_pairs(pairs, stride_, n, pairs, stride_, n, (columns + 1) / 2, Part::upper,
-                            buffers_.stored_sums.data());
+                            sums_at(column), stored_sums_);
     for (int begin = 0; begin < columns; begin += kPanelColumns) {
       const int count = std::min(kPanelColumns, columns - begin);
       std::uint32_t* part = pairs + begin / 2 * stride_;
@@ -111,7 +117,7 @@ class FastPass {
                            buffers_.a.minus.data(), panel);
         if (folded_)
           kernels.product_f32(panel, stride_, n, panel, stride_, n, count, Part::upper,
-                              buffers_.sums.data());
+                              sums_at(column + begin), folded_sums_);
         if (packs_) {
           part = narrowed(column + begin);
           narrow(n, count, panel, part);
@@ -128,14 +134,14 @@ class FastPass {
     if (stored_) {
       pack_fast(rows_, buffers_.ones.data(), zeros(), column, columns, panel);
       kernels.product_f32(panel, stride_, n, panel, stride_, n, columns, Part::upper,
-                          buffers_.stored_sums.data());
+                          sums_at(column), stored_sums_);
     }
     if (!folded_ && !packs_) return;
     if (folds(rows_) || !stored_)
       pack_fast(rows_, buffers_.a.gain.data(), buffers_.a.minus.data(), column, columns, panel);
     if (folded_)
       kernels.product_f32(panel, stride_, n, panel, stride_, n, columns, Part::upper,
-                          buffers_.sums.data());
+                          sums_at(column), folded_sums_);
     if (!packs_) return;
     if (paired_) {
       std::uint32_t* pairs = narrowed(column);
@@ -162,20 +168,20 @@ class FastPass {
     const int other_stride = panel_stride(other.rows());
     if (paired_) {
       kernels.product_pairs(words, stride_, rows_.rows, other.panel(column), other_stride,
-                            other.rows(), lines, Part::all, buffers_.cross_sums.data());
+                            other.rows(), lines, Part::all, sums_at(column), cross_sums_);
     } else {
       kernels.product_f32(reinterpret_cast<const float*>(words), stride_, rows_.rows,
                           reinterpret_cast<const float*>(other.panel(column)), other_stride,
-                          other.rows(), lines, Part::all, buffers_.cross_sums.data());
+                          other.rows(), lines, Part::all, sums_at(column), cross_sums_);
     }
   }
 
   void finish(int step) {
     const int n = rows_.rows;
     if (stored_) {
-      Gram& out = pass_.stored != nullptr ? *pass_.stored : *pass_.folded;
+      Gram& out = stored_gram();
       out.means.clear();
-      stored_fits_ = finish_fast(unfolded(rows_), step, buffers_.stored_sums, out);
+      stored_fits_ = finish_fast(unfolded(rows_), step, stored_sums_, out);
       folded_fits_ = stored_fits_;
       if (pass_.folded != nullptr && !folds(rows_) && pass_.stored != nullptr)
         *pass_.folded = *pass_.stored;
@@ -184,10 +190,9 @@ class FastPass {
       pass_.folded->means.clear();
       if (rows_.project_mean)
         pass_.folded->means.assign(buffers_.a.minus.begin(), buffers_.a.minus.begin() + n);
-      folded_fits_ = finish_fast(rows_, kPanelColumns, buffers_.sums, *pass_.folded);
+      folded_fits_ = finish_fast(rows_, kPanelColumns, folded_sums_, *pass_.folded);
     }
-    if (pass_.product != nullptr)
-      copy_sums(buffers_.cross_sums, n, pass_.other->rows(), *pass_.product);
+    if (pass_.product != nullptr) take_sums(cross_sums_, n, pass_.other->rows(), *pass_.product);
   }
 
   const float* zeros() {
@@ -203,6 +208,9 @@ class FastPass {
   bool stored_;  // a Gram of the rows as they are is made
   bool folded_;  // and one of the folded rows
   bool packs_;
+  double* stored_sums_ = nullptr;
+  double* folded_sums_ = nullptr;
+  double* cross_sums_ = nullptr;
   bool stored_fits_ = false;
   bool folded_fits_ = false;
 };

@@ -18,9 +18,13 @@ namespace {
 
 #define ULLAGE_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
 
+ULLAGE_BF16 inline void put(double* place, __m512d sum, Sums keep) {
+  _mm512_storeu_pd(place, keep == Sums::first ? sum : _mm512_add_pd(_mm512_loadu_pd(place), sum));
+}
+
 template <int kVectors>
 ULLAGE_BF16 void tile(const std::uint32_t* a, int stride_a, const std::uint32_t* b, int stride_b,
-                      int pairs, double* out, int out_stride) {
+                      int pairs, Sums keep, double* out, int out_stride) {
   __m512 sums[8][kVectors];
 #pragma GCC unroll 8
   for (auto& row : sums) {
@@ -51,18 +55,18 @@ ULLAGE_BF16 void tile(const std::uint32_t* a, int stride_a, const std::uint32_t*
       double* place = out + i * out_stride + 16 * v;
       const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sums[i][v]));
       const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums[i][v], 1));
-      _mm512_storeu_pd(place, _mm512_add_pd(_mm512_loadu_pd(place), low));
-      _mm512_storeu_pd(place + 8, _mm512_add_pd(_mm512_loadu_pd(place + 8), high));
+      put(place, low, keep);
+      put(place + 8, high, keep);
     }
   }
 }
 
 void product_pairs(const std::uint32_t* a, int stride_a, int rows_a, const std::uint32_t* b,
-                   int stride_b, int rows_b, int pairs, Part part, double* out) {
+                   int stride_b, int rows_b, int pairs, Part part, Sums keep, double* out) {
   const int out_stride = padded_rows(rows_b);
   for_each_tile(padded_rows(rows_a), out_stride, part, [&](int i, int j, bool wide) {
-    (wide ? tile<2> : tile<1>)(a + i, stride_a, b + j, stride_b, pairs, out + i * out_stride + j,
-                               out_stride);
+    (wide ? tile<2> : tile<1>)(a + i, stride_a, b + j, stride_b, pairs, keep,
+                               out + i * out_stride + j, out_stride);
   });
 }
 

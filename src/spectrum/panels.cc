@@ -83,7 +83,17 @@ const PanelKernels& panel_kernels() {
   }
 }
 
-Square::Square(const Matrix& m) : Square(m.rows()) {
+Square::Square(int size, Unwritten /*tag*/)
+    : size_(size),
+      extent_((size + 15) / 16 * 16),
+      values_(static_cast<std::size_t>(extent_) * static_cast<std::size_t>(stride())) {
+  for (int i = 0; i < extent_; ++i) {
+    const int written = i < size_ ? size_ : 0;
+    std::fill(row(i) + written, row(i) + stride(), 0.0);
+  }
+}
+
+Square::Square(const Matrix& m) : Square(m.rows(), kUnwritten) {
   for (int i = 0; i < size_; ++i) std::copy_n(m.row(i).data(), size_, row(i));
 }
 
@@ -134,7 +144,7 @@ void solve_transposed(const Square& r, std::span<double> y) {
 }
 
 Square transposed(const Square& a) {
-  Square out(a.size());
+  Square out(a.size(), kUnwritten);
   const int n = a.extent();
   for (int i = 0; i < n; i += 8) {
     for (int j = 0; j < n; ++j) {

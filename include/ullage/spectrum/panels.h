@@ -20,7 +20,9 @@ class Square {
   explicit Square(int size)
       : size_(size),
         extent_((size + 15) / 16 * 16),
-        values_(static_cast<std::size_t>(extent_) * static_cast<std::size_t>(stride())) {}
+        values_(static_cast<std::size_t>(extent_) * static_cast<std::size_t>(stride()), 0.0) {}
+  // Only the padding is zeros.
+  Square(int size, Unwritten tag);
   explicit Square(const Matrix& m);
 
   [[nodiscard]] int size() const { return size_; }
