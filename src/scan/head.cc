@@ -264,11 +264,13 @@ void fill_amax(const LayerContext& context, const Folded& query, const QkNormSid
   out.amax_expected_query = figures.expected;
 }
 
-// Whether expected figures will ask for the product of query and key rows.
+// Whether expected figures will ask for the product of query and key rows, and one pass can make it: with the means taken
+// from keys that the queries' projection takes.
 bool wants_cross(const LayerContext& context, const LayerInput& input) {
   const AttentionLayer& layer = *context.layer;
-  return !layer.cross && !layer.qk_norm && layer.clip_qkv == 0 &&
-         input.query.kind == InputKind::normalised && input.key.kind == InputKind::normalised;
+  return !layer.cross && input.query.layer_norm == input.key.layer_norm && !layer.qk_norm &&
+         layer.clip_qkv == 0 && input.query.kind == InputKind::normalised &&
+         input.key.kind == InputKind::normalised;
 }
 
 }  // namespace
@@ -289,7 +291,9 @@ void scan_key(const LayerContext& context, const LayerInput& input, int kv_head,
   KeyHead& key = workspace.key;
   key.packed.clear();
   fold(rows, input.key, bias_of(context.layer->key, kv_head), workspace.grams, key.folded,
-       {.stored = &key.stored, .keep = wants_cross(context, input) ? &key.packed : nullptr});
+       {.stored = &key.stored,
+        .keep = wants_cross(context, input) ? &key.packed : nullptr,
+        .keep_gain = input.query.gain});
   key.amax = {};
   if (key.folded.finite && !context.layer->qk_norm)
     key.amax = side_amax(context, key.folded, nullptr);

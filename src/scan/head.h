@@ -14,7 +14,7 @@ struct KeyHead {
   Folded folded;
   spectrum::Gram stored;        // no gain, no projection
   AmaxFigures amax;             // without QK-norm, which belongs to the pair of heads
-  spectrum::PackedRows packed;  // folded, for cross Grams; empty: not wanted, or beyond FP32
+  spectrum::PackedRows packed;  // for cross Grams; empty: not wanted, or beyond FP32
 };
 
 struct HeadWorkspace {

@@ -91,16 +91,23 @@ ULLAGE_BF16 void fold_pairs(const std::uint32_t* pairs, int rows, int stride, in
   }
 }
 
-ULLAGE_BF16 void pairs_of_f32(const float* panel, int stride, int rows, std::uint32_t* pairs,
-                              int columns) {
+ULLAGE_BF16 void pairs_of_f32(const float* panel, int stride, int rows, const float* gain,
+                              std::uint32_t* pairs, int columns) {
+  // Numbers i and 16 + i beside each other.
+  const __m512i halves = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i interleave = _mm512_or_si512(
+      halves, _mm512_slli_epi32(_mm512_add_epi32(halves, _mm512_set1_epi32(16)), 16));
   for (int c = 0; c < columns; c += 2) {
+    const __m512 even_gain = _mm512_set1_ps(gain[c]);
+    const __m512 odd_gain = _mm512_set1_ps(c + 1 < columns ? gain[c + 1] : 0.0F);
+    const float* even = panel + c * stride;
+    const float* odd = c + 1 < columns ? even + stride : even;
     for (int row = 0; row < padded_rows(rows); row += 16) {
-      const auto narrow = [&](int column) ULLAGE_BF16 {
-        return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(
-            _mm512_cvtneps_pbh(_mm512_loadu_ps(panel + column * stride + row))));
-      };
+      const __m512bh both =
+          _mm512_cvtne2ps_pbh(_mm512_mul_ps(_mm512_loadu_ps(odd + row), odd_gain),
+                              _mm512_mul_ps(_mm512_loadu_ps(even + row), even_gain));
       _mm512_storeu_si512(pairs + c / 2 * stride + row,
-                          _mm512_or_si512(narrow(c), _mm512_slli_epi32(narrow(c + 1), 16)));
+                          _mm512_permutexvar_epi16(interleave, reinterpret_cast<__m512i>(both)));
     }
   }
 }

@@ -53,8 +53,9 @@ struct GramKernels {
   // panel[c * stride + r] = value * gain - minus from pairs of the same stride.
   void (*fold_pairs)(const std::uint32_t* pairs, int rows, int stride, int columns,
                      const float* gain, const float* minus, float* panel) = nullptr;
-  void (*pairs_of_f32)(const float* panel, int stride, int rows, std::uint32_t* pairs,
-                       int columns) = nullptr;
+  // Columns of a panel times `gain`, each entry rounded to BF16.
+  void (*pairs_of_f32)(const float* panel, int stride, int rows, const float* gain,
+                       std::uint32_t* pairs, int columns) = nullptr;
   void (*product_pairs)(const std::uint32_t* a, int stride_a, int rows_a, const std::uint32_t* b,
                         int stride_b, int rows_b, int pairs, Part part, Sums sums,
                         double* out) = nullptr;

@@ -229,7 +229,8 @@ TEST_P(GramOnPath, OnePassMakesWhatSeparateOnesMake) {
         Gram stored, folded, key, want_stored, want_folded, want_key;
         PackedRows packed;
         Matrix product, want_product;
-        ASSERT_TRUE(gram_pass(b.rows, workspace, {.folded = &key, .keep = &packed}));
+        ASSERT_TRUE(gram_pass(b.rows, workspace,
+                              {.folded = &key, .keep = &packed, .keep_gain = a.rows.gain}));
         ASSERT_EQ(packed.empty(), element == Element::f64);
         GramPass pass{.stored = &stored, .folded = &folded};
         if (!packed.empty()) {
@@ -251,6 +252,7 @@ TEST_P(GramOnPath, OnePassMakesWhatSeparateOnesMake) {
         same(stored, want_stored);
         same(folded, want_folded);
         same(key, want_key);
+        ASSERT_EQ(product.rows(), packed.empty() ? 0 : 40);
         for (int i = 0; i < product.rows(); ++i)
           for (int j = 0; j < product.columns(); ++j) ASSERT_EQ(product(i, j), want_product(i, j));
       }
