@@ -42,11 +42,8 @@ UnitSide in_units(const Side& side) {
   out.exponent = size > 0.0 ? std::ilogb(size) : 0;
   if (side.layer_norm) out.sphere = std::sqrt(side.width / (side.width - 1.0));
   const double unit = std::ldexp(1.0, -out.exponent);
-  const double square = out.sphere * out.sphere;
-  out.gram = side.gram;
-  for (int i = 0; i < n; ++i) {
-    for (double& value : out.gram.row(i)) value = value * unit * unit * square;
-  }
+  out.gram = spectrum::scaled_symmetric(
+      side.gram, std::vector<double>(static_cast<std::size_t>(n), unit * out.sphere));
   out.bias = side.bias;
   out.bias.resize(static_cast<std::size_t>(n));
   for (double& value : out.bias) value *= unit;

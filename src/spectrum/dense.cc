@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "spectrum/entries.h"
 #include "spectrum/lanczos.h"
 #include "spectrum/lapack.h"
 
@@ -54,26 +55,12 @@ bool all_finite(const Matrix& a) { return std::isfinite(largest_magnitude(a)); }
 }  // namespace
 
 double largest_magnitude(std::span<const double> values) {
-  // Lanes of their own, so that the loop vectorises. A maximum would lose a NaN; a number less itself is zero unless it is
-  // NaN or infinite.
-  constexpr std::size_t kLanes = 8;
-  double most[kLanes] = {};
-  double zeros[kLanes] = {};
-  const auto take = [&](std::size_t k, double value) {
-    const double magnitude = std::abs(value);
-    most[k] = most[k] < magnitude ? magnitude : most[k];
-    zeros[k] += value - value;
-  };
-  std::size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (std::size_t k = 0; k < kLanes; ++k) take(k, values[i + k]);
-  }
-  for (std::size_t k = 0; i + k < values.size(); ++k) take(k, values[i + k]);
-  const bool finite =
-      std::all_of(std::begin(zeros), std::end(zeros), [](double v) { return v == 0; });
-  if (!finite && std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); }))
-    return kNan;
-  return *std::max_element(std::begin(most), std::end(most));
+  bool finite = true;
+  const double largest = entry_kernels().largest(values.data(), values.size(), finite);
+  if (finite) return largest;
+  const bool nan =
+      std::any_of(values.begin(), values.end(), [](double value) { return std::isnan(value); });
+  return nan ? kNan : largest;
 }
 
 double largest_magnitude(const Matrix& a) { return largest_magnitude(entries(a)); }
@@ -97,11 +84,10 @@ std::vector<double> transposed_multiply(const Matrix& a, std::span<const double>
 Matrix scaled_symmetric(const Matrix& s, std::span<const double> diagonal) {
   assert(static_cast<int>(diagonal.size()) == s.rows() && s.rows() == s.columns());
   Matrix out(s.rows(), s.columns(), kUnwritten);
+  const auto scale = entry_kernels().scale;
   for (int i = 0; i < s.rows(); ++i) {
-    for (int j = 0; j < s.columns(); ++j) {
-      out(i, j) =
-          s(i, j) * diagonal[static_cast<std::size_t>(i)] * diagonal[static_cast<std::size_t>(j)];
-    }
+    scale(s.row(i).data(), diagonal[static_cast<std::size_t>(i)], diagonal.data(),
+          out.row(i).data(), diagonal.size());
   }
   return out;
 }

@@ -41,8 +41,9 @@ class SingleSymmetric {
 // Up to this size FP64 costs no more.
 inline constexpr int kSingleFrom = 48;
 
-// FP32 Ritz values move by this much, relative to themselves, from rounding alone.
-inline constexpr double kSingleTolerance = 3e-8;
+// A Ritz value that has moved by less than this share of itself over four steps is within a millionth of where it goes;
+// FP32's rounding alone moves it by a fifth of that.
+inline constexpr double kSingleTolerance = 2e-7;
 
 // Largest eigenvalue of a Gram or what is made of one: an estimate to about 1e-6 of itself, of small ones better.
 double largest_estimate(const Matrix& m);
