@@ -38,9 +38,6 @@ class SingleSymmetric {
   std::vector<float, PooledAllocator<float>> values_;
 };
 
-// Up to this size FP64 costs no more.
-inline constexpr int kSingleFrom = 48;
-
 // A Ritz value that has moved by less than this share of itself over four steps is within a millionth of where it goes;
 // FP32's rounding alone moves it by a fifth of that.
 inline constexpr double kSingleTolerance = 2e-7;

@@ -1,0 +1,24 @@
+// Parts of the tables of panels.h that have one body for all CPU paths.
+#pragma once
+
+#include <cstddef>
+
+#include "ullage/spectrum/panels.h"
+
+namespace ullage::spectrum {
+
+template <class T>
+void solve_portable(const T* r, std::ptrdiff_t stride_r, T* y, std::ptrdiff_t stride_y,
+                    int columns) noexcept;
+template <class T>
+void solve_avx2(const T* r, std::ptrdiff_t stride_r, T* y, std::ptrdiff_t stride_y,
+                int columns) noexcept;
+template <class T>
+void solve_avx512(const T* r, std::ptrdiff_t stride_r, T* y, std::ptrdiff_t stride_y,
+                  int columns) noexcept;
+
+extern const TileKernels<float> kSingleTilesPortable;
+extern const TileKernels<float> kSingleTilesAvx2;
+extern const TileKernels<float> kSingleTilesAvx512;
+
+}  // namespace ullage::spectrum

@@ -1,0 +1,73 @@
+// Tiles of 8 x 16 FP32 sums, eight vectors of them in registers at a time.
+#include "spectrum/panel_bodies.h"
+#include "spectrum/vector_body.h"
+
+namespace ullage::spectrum {
+
+namespace {
+
+template <int kBytes, bool kSubtract>
+ULLAGE_BODY void tile(const float* a, std::ptrdiff_t stride_a, const float* b,
+                      std::ptrdiff_t stride_b, int depth, float* c, std::ptrdiff_t stride_c) {
+  using V = typename VectorOf<float, kBytes>::type;
+  constexpr int kLanes = VectorOf<float, kBytes>::kLanes;
+  constexpr int kVectors = 16 / kLanes;
+  constexpr int kRows = 8 / kVectors;
+  for (int first = 0; first < 8; first += kRows) {
+    V sums[kRows][kVectors];
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        sums[i][v] = *reinterpret_cast<const V*>(c + (first + i) * stride_c + v * kLanes);
+    }
+    for (int k = 0; k < depth; ++k) {
+      const float* left = a + k * stride_a + first;
+      V right[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        right[v] = *reinterpret_cast<const V*>(b + k * stride_b + v * kLanes);
+#pragma GCC unroll 8
+      for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          if constexpr (kSubtract) {
+            sums[i][v] -= right[v] * left[i];
+          } else {
+            sums[i][v] += right[v] * left[i];
+          }
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        *reinterpret_cast<V*>(c + (first + i) * stride_c + v * kLanes) = sums[i][v];
+    }
+  }
+}
+
+#define ULLAGE_TILE_PATH(name, attribute, bytes)                               \
+  template <bool kSubtract>                                                    \
+  attribute void name(const float* a, std::ptrdiff_t stride_a, const float* b, \
+                      std::ptrdiff_t stride_b, int depth, float* c,            \
+                      std::ptrdiff_t stride_c) noexcept {                      \
+    tile<bytes, kSubtract>(a, stride_a, b, stride_b, depth, c, stride_c);      \
+  }
+
+ULLAGE_TILE_PATH(tile_portable, , 16)
+ULLAGE_TILE_PATH(tile_avx2, ULLAGE_TARGET_AVX2, 32)
+ULLAGE_TILE_PATH(tile_avx512, ULLAGE_TARGET_AVX512, 64)
+
+#undef ULLAGE_TILE_PATH
+
+}  // namespace
+
+const TileKernels<float> kSingleTilesPortable = {tile_portable<false>, tile_portable<true>,
+                                                 solve_portable<float>};
+const TileKernels<float> kSingleTilesAvx2 = {tile_avx2<false>, tile_avx2<true>, solve_avx2<float>};
+const TileKernels<float> kSingleTilesAvx512 = {tile_avx512<false>, tile_avx512<true>,
+                                               solve_avx512<float>};
+
+}  // namespace ullage::spectrum
