@@ -106,8 +106,7 @@ PencilScore<T>::PencilScore(const ReductionOf<T>& head, const spectrum::Matrix& 
     : sigma_(head.sigma), work_(head.x.size()) {
   const int n = head.x.size();
   // Y = L^-1 C; K^T = Y L.
-  const SquareOf<T> cross_rows(cross);
-  SquareOf<T> y = cross_rows;
+  SquareOf<T> y(cross);
   solve_transposed(head.upper, y);
   const SquareOf<T> y_transposed = transposed(y);
   const SquareOf<T> k_transposed =
@@ -115,9 +114,8 @@ PencilScore<T>::PencilScore(const ReductionOf<T>& head, const spectrum::Matrix& 
   const SquareOf<T> square = symmetric_product(k_transposed, Shape::full, k_transposed);
   linear_ = SquareOf<T>(n, spectrum::kUnwritten);
   quadratic_ = SquareOf<T>(n, spectrum::kUnwritten);
-  // tr S = tr C and tr S^2 = (tr C^2 + tr G_A G_B)/2 = (tr C^2 + tr X)/2.
+  // tr S = tr C and tr S^2 = (tr C^2 + tr G_A G_B)/2 = (tr K^2 + tr X)/2.
   const SquareOf<T> k = transposed(k_transposed);
-  const SquareOf<T> cross_columns = transposed(cross_rows);
   double cross_square = 0.0;
   double x_trace = 0.0;
   double x_square = 0.0;
@@ -125,7 +123,7 @@ PencilScore<T>::PencilScore(const ReductionOf<T>& head, const spectrum::Matrix& 
     const T* x_row = head.x.row(i);
     x_trace += static_cast<double>(x_row[i]);
     x_square += product(x_row, x_row, n);
-    cross_square += product(cross_rows.row(i), cross_columns.row(i), n);
+    cross_square += product(k.row(i), k_transposed.row(i), n);
     for (int j = 0; j < n; ++j) {
       linear_.row(i)[j] = k_transposed.row(i)[j] + k.row(i)[j];
       quadratic_.row(i)[j] = x_row[j] - square.row(i)[j];

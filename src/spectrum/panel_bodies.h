@@ -17,6 +17,13 @@ template <class T>
 void solve_avx512(const T* r, std::ptrdiff_t stride_r, T* y, std::ptrdiff_t stride_y,
                   int columns) noexcept;
 
+void single_sturm_portable(const float* diagonal, const float* off_squares, int n, const float* x,
+                           float* below) noexcept;
+void single_sturm_avx2(const float* diagonal, const float* off_squares, int n, const float* x,
+                       float* below) noexcept;
+void single_sturm_avx512(const float* diagonal, const float* off_squares, int n, const float* x,
+                         float* below) noexcept;
+
 extern const TileKernels<float> kSingleTilesPortable;
 extern const TileKernels<float> kSingleTilesAvx2;
 extern const TileKernels<float> kSingleTilesAvx512;

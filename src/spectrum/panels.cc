@@ -89,7 +89,8 @@ const PanelKernels kPanelsPortable = {
     {portable_tile<false>, portable_tile<true>, solve_portable<double>},
     &kSingleTilesPortable,
     portable_reflect,
-    portable_sturm};
+    portable_sturm,
+    single_sturm_portable};
 
 const PanelKernels& panel_kernels() {
   switch (cpu_path()) {

@@ -139,7 +139,10 @@ ULLAGE_AVX2 void sturm(const double* diagonal, const double* off_squares, int n,
 
 }  // namespace
 
-const PanelKernels kPanelsAvx2 = {
-    {tile<false>, tile<true>, solve_avx2<double>}, &kSingleTilesAvx2, reflect, sturm};
+const PanelKernels kPanelsAvx2 = {{tile<false>, tile<true>, solve_avx2<double>},
+                                  &kSingleTilesAvx2,
+                                  reflect,
+                                  sturm,
+                                  single_sturm_avx2};
 
 }  // namespace ullage::spectrum

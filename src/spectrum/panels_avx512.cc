@@ -138,7 +138,10 @@ ULLAGE_AVX512 void sturm(const double* diagonal, const double* off_squares, int 
 
 }  // namespace
 
-const PanelKernels kPanelsAvx512 = {
-    {tile<false>, tile<true>, solve_avx512<double>}, &kSingleTilesAvx512, reflect, sturm};
+const PanelKernels kPanelsAvx512 = {{tile<false>, tile<true>, solve_avx512<double>},
+                                    &kSingleTilesAvx512,
+                                    reflect,
+                                    sturm,
+                                    single_sturm_avx512};
 
 }  // namespace ullage::spectrum

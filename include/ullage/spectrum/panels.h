@@ -84,10 +84,11 @@ using ReflectKernel = void (*)(double* a, std::ptrdiff_t stride, int first, int 
                                const double* w, const double* next, double* p) noexcept;
 
 // below[i] = how many eigenvalues of a tridiagonal matrix lie below x[i], for kSturmLanes points. Entries of order
-// one at most, no off-diagonal square smaller than 1e-32.
+// one at most, no off-diagonal square smaller than 1e-32, in FP32 1e-16.
 inline constexpr int kSturmLanes = 32;
-using SturmKernel = void (*)(const double* diagonal, const double* off_squares, int n,
-                             const double* x, double* below) noexcept;
+template <class T>
+using SturmKernel = void (*)(const T* diagonal, const T* off_squares, int n, const T* x,
+                             T* below) noexcept;
 
 // y = R^-T y for eight rows of y and the 8 x 8 upper triangle at r; `columns` a multiple of 8.
 template <class T>
@@ -104,7 +105,8 @@ struct PanelKernels {
   TileKernels<double> tiles;
   const TileKernels<float>* single_tiles;
   ReflectKernel reflect;
-  SturmKernel sturm;
+  SturmKernel<double> sturm;
+  SturmKernel<float> single_sturm;
 };
 extern const PanelKernels kPanelsPortable;
 extern const PanelKernels kPanelsAvx2;
