@@ -18,7 +18,7 @@ namespace ullage::spectrum {
 
 // Asks for memory whose entries are all about to be written.
 struct Unwritten {};
-inline constexpr Unwritten kUnwritten;
+inline constexpr Unwritten kUnwritten = {};
 
 // rows x columns, row-major, contiguous; zeros at first unless kUnwritten.
 class Matrix {
