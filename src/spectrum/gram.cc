@@ -34,7 +34,10 @@ bool finish_fast(const HeadRows& rows, int step, const double* sums, Gram& out) 
   set_bounds(rows,
              {.sum_unit = (step + 4) * kU32 + (blocks + 4) * kU64,
               // The gain's rounding to FP32, the product's, and that of the mean's subtraction.
-              .fold_unit = (rows.project_mean ? 3.0 : folds(rows) ? 2.0 : 0.0) * kU32,
+              .fold_unit = (rows.project_mean ? 3.0
+                            : folds(rows)     ? 2.0
+                                              : 0.0) *
+                           kU32,
               .floor = rows.width * kUnderflow * (1.0 + std::sqrt(squares))},
              out);
   return true;
