@@ -112,7 +112,10 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
        options.first_index % formats::kRandomGroup == 0);
   if (fast && count >= kBlock) {
     job.end_block = count / kBlock;
-    ULLAGE_TRY(check(launch_cast_aligned(body, job, stream), "a cast"));
+    const bool by_pairs =
+        body == Body::nearest && job.kind == Source::bf16 && !values && has_pairs(to);
+    if (by_pairs) job.pairs = pair_parameters(job.parameters);
+    ULLAGE_TRY(check(launch_cast_aligned(by_pairs ? Body::pairs : body, job, stream), "a cast"));
     job.first_block = job.end_block;
   }
   job.end_block = blocks_of(count);

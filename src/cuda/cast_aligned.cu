@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "cuda/cast_kernels.h"
+#include "cuda/round_bf16.h"
 #include "ullage/formats/random.h"
 
 namespace ullage::cuda {
@@ -119,7 +120,9 @@ __device__ __forceinline__ void store(std::uint32_t (&words)[4 * kBytes], void* 
 }
 
 template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
-__global__ void __launch_bounds__(kThreads, kStochastic ? 4 : 6)
+__global__ void __launch_bounds__(kThreads, kStochastic            ? 4
+                                            : kBody == Body::pairs ? 7
+                                                                   : 6)
     cast_aligned(const __grid_constant__ CastJob job) {
   // Loads that run ahead: 64 bytes a thread.
   constexpr unsigned kAhead = 4 / kSourceBytes;
@@ -151,7 +154,16 @@ __global__ void __launch_bounds__(kThreads, kStochastic ? 4 : 6)
         const unsigned turn = turns + now;
         const std::uint64_t at = block * kBlock + turn * kTurnOfWarp + offset;
         float x[kTurn];
-        expand<kSourceBytes>(ahead[now], fp16, x);
+        std::uint32_t x_pairs[kTurn / 2];
+        if constexpr (kBody == Body::pairs) {
+#pragma unroll
+          for (int w = 0; w < 4; ++w) {
+            x_pairs[2 * w] = ahead[now].row[w].x;
+            x_pairs[2 * w + 1] = ahead[now].row[w].y;
+          }
+        } else {
+          expand<kSourceBytes>(ahead[now], fp16, x);
+        }
         const bool last = turn + kAhead >= kTurns;
         const std::uint64_t next = last ? block + stride : block;
         if (next < job.end_block)
@@ -176,8 +188,11 @@ __global__ void __launch_bounds__(kThreads, kStochastic ? 4 : 6)
         }
         std::uint32_t words[4 * kBytes];
         float pairs[8];
-        cast_turn<kBody, kStochastic, kBytes>(x, random, job.to, job.parameters, job.values,
-                                              kSourceBytes != 4, words, pairs, tally);
+        if constexpr (kBody == Body::pairs)
+          cast_turn_of_pairs(x_pairs, job.to, job.parameters, job.pairs, words, pairs, tally);
+        else
+          cast_turn<kBody, kStochastic, kBytes>(x, random, job.to, job.parameters, job.values,
+                                                kSourceBytes != 4, words, pairs, tally);
         store<kBytes>(words, job.codes, at, q);
         // Groups 2 run and 2 run + 1, the even ones first: no two threads of a store meet in a bank.
         pairs_to[4 * run + q] = make_float4(pairs[0], pairs[1], pairs[2], pairs[3]);
@@ -245,6 +260,8 @@ cudaError_t launch_from(const CastJob& job, cudaStream_t stream) {
 cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream) {
   const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
   switch (body) {
+    case Body::pairs:
+      return launch<Body::pairs, false, 2, 1>(job, stream);
     case Body::nearest:
       return launch_from<Body::nearest, false>(job, stream);
     case Body::prefix:

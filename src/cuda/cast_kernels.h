@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cuda/round.h"
+#include "cuda/round_bf16.h"
 #include "ullage/formats/cast.h"
 #include "ullage/formats/cast_parameters.h"
 
@@ -52,6 +53,7 @@ struct CastJob {
   bool values = false;  // FP32 values instead of codes
   formats::CastOptions options = {.overflow = formats::Overflow::saturate};
   CastParameters parameters;
+  PairParameters pairs;  // of Body::pairs
   std::uint64_t elements = 0;
   std::uint64_t first_block = 0;
   std::uint64_t end_block = 0;
@@ -59,7 +61,7 @@ struct CastJob {
 };
 
 // Whole blocks of FP32, BF16 or FP16 without gaps to formats with turns (round.h), source and codes aligned to 16 bytes,
-// options.first_index a multiple of 64. A warp takes a block.
+// options.first_index a multiple of 64; Body::pairs: BF16 to codes of formats with has_pairs(). A warp takes a block.
 cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream);
 // Anything else: a block of threads takes a block of elements. by_definition: FP64, and formats without turns.
 cudaError_t launch_cast_any(Body body, bool by_definition, const CastJob& job, const Layout& layout,

@@ -19,8 +19,9 @@ namespace ullage::cuda {
 
 using formats::CastParameters;
 
-// How codes follow from FP32's bits: prefix and small as in KernelShape; nearest: small formats, ties to even.
-enum class Body { prefix, nearest, small };
+// How codes follow from FP32's bits: prefix and small as in KernelShape; nearest: small formats, ties to even; pairs: the
+// same from BF16, two numbers at a time (round_bf16.h).
+enum class Body { prefix, nearest, small, pairs };
 
 constexpr std::uint32_t kSign = 0x80000000;
 constexpr std::uint32_t kMagnitude = 0x7FFFFFFF;
@@ -68,6 +69,21 @@ ULLAGE_BOTH std::uint32_t pair_of_halves(std::uint32_t a, std::uint32_t b, int p
   return __byte_perm(a, b, place == 0 ? 0x5410 : 0x7632);
 #else
   return ((a >> (16 * place)) & 0xFFFF) | (b >> (16 * place)) << 16;
+#endif
+}
+// Of the four bytes of a and then the four of b, those at even places, and those at odd ones.
+ULLAGE_BOTH std::uint32_t even_bytes(std::uint32_t a, std::uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(a, b, 0x6420);
+#else
+  return (a & 0xFF) | (a >> 8 & 0xFF00) | (b & 0xFF) << 16 | (b << 8 & 0xFF000000);
+#endif
+}
+ULLAGE_BOTH std::uint32_t odd_bytes(std::uint32_t a, std::uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(a, b, 0x7531);
+#else
+  return even_bytes(a >> 8, b >> 8);
 #endif
 }
 ULLAGE_BOTH int ones_in(std::uint32_t word) {
@@ -323,25 +339,12 @@ ULLAGE_BOTH void cast_turn_shortly(const float (&x)[kTurn], const std::uint32_t 
   tally.flushed += zeros;
 }
 
-// One turn of a thread: `words` are its codes as they lie in memory, [row][kBytes words], or with `values` (of four
-// bytes only) what the codes stand for. one_nan: the source's NaN have no sign. random: read by stochastic casts only.
+// The long way, for turns in which something overflows or is NaN.
 template <Body kBody, bool kStochastic, int kBytes>
-ULLAGE_BOTH void cast_turn(const float (&x)[kTurn], const std::uint32_t (&random)[kTurn],
-                           const formats::Format& to, const CastParameters& p, bool values,
-                           bool one_nan, std::uint32_t (&words)[4 * kBytes], float (&pairs)[8],
-                           Tally& tally) {
-  // By halves: one after the other, each would wait for the one before.
-  float largest_of[kTurn];
-  for (int i = 0; i < kTurn; ++i) largest_of[i] = magnitude_of(x[i]);
-  for (int half = kTurn / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      largest_of[i] = largest_or_nan(largest_of[i], largest_of[i + half]);
-  const float largest = largest_of[0];
-  if (largest <= float_of(p.safe)) {
-    tally.largest = largest > tally.largest ? largest : tally.largest;
-    cast_turn_shortly<kBody, kBytes, kStochastic>(x, random, p, values, words, pairs, tally);
-    return;
-  }
+ULLAGE_BOTH void cast_turn_at_length(const float (&x)[kTurn], const std::uint32_t (&random)[kTurn],
+                                     const formats::Format& to, const CastParameters& p,
+                                     bool values, bool one_nan, std::uint32_t (&words)[4 * kBytes],
+                                     float (&pairs)[8], Tally& tally) {
   // Copies, so that only they, which are indexed by a variable, lie in memory.
   float inputs[kTurn];
   std::uint32_t random_words[kTurn];
@@ -366,6 +369,29 @@ ULLAGE_BOTH void cast_turn(const float (&x)[kTurn], const std::uint32_t (&random
   }
   for (int g = 0; g < 2; ++g)
     for (int l = 0; l < 4; ++l) pairs[4 * g + l] = errors[8 * g + l] + errors[8 * g + 4 + l];
+}
+
+// One turn of a thread: `words` are its codes as they lie in memory, [row][kBytes words], or with `values` (of four
+// bytes only) what the codes stand for. one_nan: the source's NaN have no sign. random: read by stochastic casts only.
+template <Body kBody, bool kStochastic, int kBytes>
+ULLAGE_BOTH void cast_turn(const float (&x)[kTurn], const std::uint32_t (&random)[kTurn],
+                           const formats::Format& to, const CastParameters& p, bool values,
+                           bool one_nan, std::uint32_t (&words)[4 * kBytes], float (&pairs)[8],
+                           Tally& tally) {
+  // By halves: one after the other, each would wait for the one before.
+  float largest_of[kTurn];
+  for (int i = 0; i < kTurn; ++i) largest_of[i] = magnitude_of(x[i]);
+  for (int half = kTurn / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      largest_of[i] = largest_or_nan(largest_of[i], largest_of[i + half]);
+  const float largest = largest_of[0];
+  if (largest <= float_of(p.safe)) {
+    tally.largest = largest > tally.largest ? largest : tally.largest;
+    cast_turn_shortly<kBody, kBytes, kStochastic>(x, random, p, values, words, pairs, tally);
+    return;
+  }
+  cast_turn_at_length<kBody, kStochastic, kBytes>(x, random, to, p, values, one_nan, words, pairs,
+                                                  tally);
 }
 
 }  // namespace ullage::cuda

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <string>
@@ -175,6 +176,23 @@ TEST_F(GpuCastTest, HasTheBitsOfTheCpuFromEverySource) {
       for (const CastOptions& options : options_under_test())
         for (const bool as_values : {false, true})
           expect_as_on_the_cpu(array, to, options, as_values);
+  }
+}
+
+// Scattered: where all patterns are taken most threads' sixteen have some that overflow, else none has.
+TEST_F(GpuCastTest, HasTheBitsOfTheCpuOnEveryPatternOfBf16) {
+  for (const Format& to : formats_under_test()) {
+    if (to.bytes() != 1 || formats::kernel_shape(to) == formats::KernelShape::scalar) continue;
+    std::vector<std::uint16_t> all, fitting;
+    for (std::uint32_t i = 0; i < 65536; ++i) {
+      all.push_back(static_cast<std::uint16_t>(i * 40503));
+      if (std::fabs(formats::decode(formats::kBf16, all.back())) <= to.max_finite())
+        fitting.push_back(all.back());
+    }
+    for (const CastOptions& options : options_under_test()) {
+      expect_as_on_the_cpu(array_of(all, formats::kBf16), to, options);
+      expect_as_on_the_cpu(array_of(fitting, formats::kBf16), to, options);
+    }
   }
 }
 
