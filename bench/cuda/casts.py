@@ -14,18 +14,11 @@ import statistics
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "bench/results/cuda.json"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import gpu as machine  # noqa: E402
+
 TARGET = 0.85  # share of the copy, on large arrays
 PEERS = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2", "fp16": "float16", "bf16": "bfloat16"}
-
-
-def gpu():
-    """Name, driver and clocks (MHz) of the GPU, as it is found."""
-    fields = ["name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem"]
-    text = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
-                          capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    return dict(zip(fields, (part.strip() for part in text.split(",")), strict=True))
 
 
 def beside_copies(options):
@@ -74,12 +67,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--log2", type=int, default=28, help="elements of the large arrays")
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/cuda")
-    parser.add_argument("--record", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
+    parser.add_argument("--build", type=pathlib.Path, default=machine.ROOT / "build/cuda")
+    parser.add_argument("--record", action="store_true", help="write bench/results/cuda.json")
     options = parser.parse_args()
     options.build = options.build.resolve()
     copies = beside_copies(options)
-    found = gpu()  # after the work: the clocks of a GPU that ran
+    found = machine.gpu()  # after the work: the clocks of a GPU that ran
     peers, about_peers = beside_torch(options)
     print(f"{found['name']}, driver {found['driver_version']}, {found['clocks.sm']} MHz of {found['clocks.max.sm']}, "
           f"memory {found['clocks.mem']} MHz; median of {options.rounds} rounds")
@@ -96,12 +89,8 @@ def main():
         print(f"{row['from']:5} {row['to']:5} ullage {row['milliseconds']['ullage']:.3f} ms, torch "
               f"{row['milliseconds']['torch']:.3f} ms: {row['times_as_fast_as_torch']:.2f} times as fast ({low:.2f}..{high:.2f})")
     if options.record:
-        report = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"schema": 1, "benchmark": "cuda"}
-        report |= {"casts": {"command": f"bench/cuda/casts.py --rounds {options.rounds} --log2 {options.log2}", "gpu": found,
-                             "beside copies": copies, "beside torch": peers, "about": about_peers}}
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"recorded in {RESULTS.relative_to(ROOT)}")
+        machine.record("casts", {"command": f"bench/cuda/casts.py --rounds {options.rounds} --log2 {options.log2}", "gpu": found,
+                                 "beside copies": copies, "beside torch": peers, "about": about_peers})
     return 0
 
 

@@ -133,6 +133,9 @@
 // When is BF16 attention biased? The bit-exact addition of [F], and its law over many random
 // rows.
 #include "ullage/attention/biased_rounding.h"
+// Is a filled mask one that the fast kernels know: a band of keys around a diagonal, and
+// padding?
+#include "ullage/attention/dense_mask.h"
 // Attention as fast as this CPU does it: FP32 and BF16 tensors, dispatched at run time.
 #include "ullage/attention/fast.h"
 // Inputs of a study: owned tensors, and made ones from a counter-based generator.

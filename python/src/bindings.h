@@ -17,11 +17,14 @@
 namespace ullage::python {
 
 void bind_formats(nanobind::module_& module);
+void bind_attention(nanobind::module_& module);
 void bind_cuda(nanobind::module_& module);
+void bind_spectra(nanobind::module_& module);
 
 // Raises the Python exception that an error stands for: ValueError, TypeError, MemoryError, RuntimeError (no GPU).
 [[noreturn]] void raise(const Error& error);
 
+// The value, or the exception.
 template <class T>
 T take(Result<T> result) {
   if (!result.ok()) raise(result.error());

@@ -5,7 +5,6 @@
 #include <nanobind/stl/string.h>
 
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 #include "bindings.h"
@@ -81,17 +80,6 @@ nb::dict to_dict(const CastCounts& counts) {
   dict["amax"] = counts.amax;
   dict["mean_error"] = counts.mean_error();
   return dict;
-}
-
-void raise(const Error& error) {
-  const std::string message = error.message();
-  if (error.code == Code::resource) {
-    PyErr_SetString(PyExc_MemoryError, message.c_str());
-    throw nb::python_error();
-  }
-  if (error.code == Code::device_unavailable) throw std::runtime_error(message);
-  if (error.code == Code::dtype_unsupported) throw nb::type_error(message.c_str());
-  throw nb::value_error(message.c_str());
 }
 
 void bind_formats(nb::module_& module) {

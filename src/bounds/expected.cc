@@ -42,11 +42,8 @@ UnitSide in_units(const Side& side) {
   out.exponent = size > 0.0 ? std::ilogb(size) : 0;
   if (side.layer_norm) out.sphere = std::sqrt(side.width / (side.width - 1.0));
   const double unit = std::ldexp(1.0, -out.exponent);
-  const double square = out.sphere * out.sphere;
-  out.gram = side.gram;
-  for (int i = 0; i < n; ++i) {
-    for (double& value : out.gram.row(i)) value = value * unit * unit * square;
-  }
+  out.gram = spectrum::scaled_symmetric(
+      side.gram, std::vector<double>(static_cast<std::size_t>(n), unit * out.sphere));
   out.bias = side.bias;
   out.bias.resize(static_cast<std::size_t>(n));
   for (double& value : out.bias) value *= unit;
@@ -211,8 +208,24 @@ Result<LogitTails> LogitTails::make(const Head& head, const ExpectedModel& model
   const auto tokens = static_cast<double>(model.context);
   const double pairs = tokens * (tokens - 1.0) / (model.causal ? 2.0 : 1.0);
   const bool turned = !pairs_of(head).empty();
+  Matrix cross;
+  if (diagonal) {
+    const double unit = std::ldexp(q.sphere * k.sphere, -(q.exponent + k.exponent));
+    cross = *head.cross;
+    for (int i = 0; i < cross.rows(); ++i) {
+      for (double& value : cross.row(i)) value *= unit;
+    }
+  }
+  const double mean = radial_mean(head.query.width - (head.query.layer_norm ? 1 : 0));
+  // Without a rotation both scores share one reduction, in FP64.
+  if (diagonal && turned && q.gram.rows() > spectrum::kSingleFrom) {
+    const ReductionOf<float> single(q.gram, k.gram, q.bias, k.bias);
+    if (single.resolved)
+      state->diagonal = std::make_unique<PencilScore<float>>(single, cross, mean);
+  }
   std::optional<Reduction> reduction;
-  if (!turned || diagonal) reduction.emplace(q.gram, k.gram, q.bias, k.bias);
+  if (!turned || (diagonal && state->diagonal == nullptr))
+    reduction.emplace(q.gram, k.gram, q.bias, k.bias);
   if (turned && pairs > 0.0) {
     const spectrum::Rotation& rotation = *head.rotation;
     spectrum::Scaling own;
@@ -237,13 +250,8 @@ Result<LogitTails> LogitTails::make(const Head& head, const ExpectedModel& model
     state->off_diagonal = std::move(plain);
   }
   if (diagonal) {
-    const double unit = std::ldexp(q.sphere * k.sphere, -(q.exponent + k.exponent));
-    Matrix cross = *head.cross;
-    for (int i = 0; i < cross.rows(); ++i) {
-      for (double& value : cross.row(i)) value *= unit;
-    }
-    const int dimensions = head.query.width - (head.query.layer_norm ? 1 : 0);
-    state->diagonal = std::make_unique<PencilScore>(*reduction, cross, radial_mean(dimensions));
+    if (state->diagonal == nullptr)
+      state->diagonal = std::make_unique<PencilScore<double>>(*reduction, cross, mean);
     state->diagonal_tails.emplace_back(*state->diagonal, 1.0, tokens, model.probability);
     state->diagonal_tails.emplace_back(*state->diagonal, -1.0, tokens, model.probability);
   }

@@ -112,22 +112,26 @@ double expected_amax(std::span<const Rows> rows, int width, bool layer_norm, std
   for (const Rows& row : rows) {
     t = std::max(t, row.bias + factor * row.norm * std::sqrt(2.0 * std::max(log_count, 0.0)));
   }
+  // Rows by their inverse norms; zero ones never exceed their bias.
+  std::vector<Rows> inverse;
+  for (const Rows& row : rows) {
+    const double one = 1.0 / (factor * row.norm);
+    if (std::isfinite(one)) inverse.push_back({one, row.bias});
+  }
   // Newton on the logarithm of the sum as a function of t^2: a straight line where no coordinate
   // has a bias and one of them leads. t >= every bias from the start.
   const auto log_sum = [&](double at, double& slope) {
     double sum = 0.0;
     slope = 0.0;
-    for (const Rows& row : rows) {
-      const double norm = factor * row.norm;
-      if (norm == 0.0) continue;
-      const double z = (at - row.bias) / norm;
+    for (const Rows& row : inverse) {
+      const double z = (at - row.bias) * row.norm;
       const double exponent = log_count - 0.5 * z * z;
       if (exponent < -60.0) continue;
       const double term = std::exp(exponent);
       sum += term;
-      slope += term * z / (norm * at);
+      slope += term * z * row.norm;
     }
-    slope = -0.5 * slope / sum;
+    slope = -0.5 * slope / (sum * at);
     return sum > 0.0 ? std::log(sum) : -std::numeric_limits<double>::infinity();
   };
   if (!(t > 0.0)) return t;

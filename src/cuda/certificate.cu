@@ -124,8 +124,11 @@ __device__ double means_squared(const Side& side, DenseScratch& scratch) {
 }
 
 __device__ double inflation_of(const Side& side, Round round, double trace, double means) {
-  const spectrum::GramErrors errors =
+  spectrum::GramErrors errors =
       round == Round::fast ? fast_errors(side.rows, __dsqrt_ru(trace)) : precise_errors(side.rows);
+  // Squares of BF16 and FP32 numbers do not vanish in FP64: the rows of such a Gram are zero.
+  if (trace == 0.0 && side.rows.gain == nullptr && side.rows.element != spectrum::Element::f64)
+    errors.floor = 0.0;
   const double squares = trace * (1.0 + 2.0 * errors.sum_unit);
   return spectrum::gram_inflation(errors, side.rows.rows, __dsqrt_ru(squares),
                                   __dsqrt_ru(squares + side.rows.width * means));

@@ -28,6 +28,41 @@ struct DenseScratch {
   int failed;
 };
 
+// out(row, column, sum over k < depth of x(row, k) y(column, k)) for this thread's entries of the tile at (i0, j0), rows
+// and columns below n. Entries of a thread are kEdge apart, so that neighbours read neighbours.
+template <class X, class Y, class Out>
+__device__ inline void multiply_tile(int i0, int j0, int n, int depth, X x, Y y, Out out) {
+  const int tx = static_cast<int>(threadIdx.x) % kEdge;
+  const int ty = static_cast<int>(threadIdx.x) / kEdge;
+  double sums[kEach][kEach] = {};
+#pragma unroll 4
+  for (int k = 0; k < depth; ++k) {
+    double left[kEach];
+    double right[kEach];
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const int row = i0 + ty + kEdge * i;
+      const int column = j0 + tx + kEdge * i;
+      left[i] = row < n ? x(row, k) : 0.0;
+      right[i] = column < n ? y(column, k) : 0.0;
+    }
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) sums[i][j] = fma(left[i], right[j], sums[i][j]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const int row = i0 + ty + kEdge * i;
+      const int column = j0 + tx + kEdge * j;
+      if (row < n && column < n) out(row, column, sums[i][j]);
+    }
+  }
+}
+
 // In place: the lower triangle of w becomes L with L L^T = w; above the diagonal stands what stood there. False, in
 // every thread, where w is not positive definite to working precision (or NaN).
 __device__ inline bool factor(double* w, int stride, int n, DenseScratch& scratch) {
@@ -72,42 +107,12 @@ __device__ inline bool factor(double* w, int stride, int n, DenseScratch& scratc
     }
     __syncthreads();
     // What is left of the matrix takes the panel's products, lower tiles only.
-    const int begin = first + kPanel;
-    const int tx = thread % kEdge;
-    const int ty = thread / kEdge;
-    for (int i0 = begin; i0 < n; i0 += kBlockTile) {
-      for (int j0 = begin; j0 <= i0; j0 += kBlockTile) {
-        double sums[kEach][kEach] = {};
-#pragma unroll 4
-        for (int c = 0; c < kPanel; ++c) {
-          double x[kEach];
-          double y[kEach];
-#pragma unroll
-          for (int i = 0; i < kEach; ++i) {
-            const int r = i0 + ty + kEdge * i;
-            x[i] = r < n ? w[r * stride + first + c] : 0.0;
-          }
-#pragma unroll
-          for (int j = 0; j < kEach; ++j) {
-            const int r = j0 + tx + kEdge * j;
-            y[j] = r < n ? w[r * stride + first + c] : 0.0;
-          }
-#pragma unroll
-          for (int i = 0; i < kEach; ++i) {
-#pragma unroll
-            for (int j = 0; j < kEach; ++j) sums[i][j] = fma(x[i], y[j], sums[i][j]);
-          }
-        }
-#pragma unroll
-        for (int i = 0; i < kEach; ++i) {
-#pragma unroll
-          for (int j = 0; j < kEach; ++j) {
-            const int r = i0 + ty + kEdge * i;
-            const int c = j0 + tx + kEdge * j;
-            if (r < n && c <= r) w[r * stride + c] -= sums[i][j];
-          }
-        }
-      }
+    const auto panel = [&](int r, int c) { return w[r * stride + first + c]; };
+    for (int i0 = first + kPanel; i0 < n; i0 += kBlockTile) {
+      for (int j0 = first + kPanel; j0 <= i0; j0 += kBlockTile)
+        multiply_tile(i0, j0, n, kPanel, panel, panel, [&](int r, int c, double sum) {
+          if (c <= r) w[r * stride + c] -= sum;
+        });
     }
   }
   __syncthreads();
@@ -117,41 +122,12 @@ __device__ inline bool factor(double* w, int stride, int n, DenseScratch& scratc
 // out = a^T b. Ends in a barrier.
 __device__ inline void transposed_product(const double* a, int stride_a, const double* b,
                                           int stride_b, double* out, int stride_out, int n) {
-  const int tx = static_cast<int>(threadIdx.x) % kEdge;
-  const int ty = static_cast<int>(threadIdx.x) / kEdge;
   for (int i0 = 0; i0 < n; i0 += kBlockTile) {
-    for (int j0 = 0; j0 < n; j0 += kBlockTile) {
-      double sums[kEach][kEach] = {};
-#pragma unroll 4
-      for (int k = 0; k < n; ++k) {
-        double x[kEach];
-        double y[kEach];
-#pragma unroll
-        for (int i = 0; i < kEach; ++i) {
-          const int r = i0 + ty + kEdge * i;
-          x[i] = r < n ? a[k * stride_a + r] : 0.0;
-        }
-#pragma unroll
-        for (int j = 0; j < kEach; ++j) {
-          const int r = j0 + tx + kEdge * j;
-          y[j] = r < n ? b[k * stride_b + r] : 0.0;
-        }
-#pragma unroll
-        for (int i = 0; i < kEach; ++i) {
-#pragma unroll
-          for (int j = 0; j < kEach; ++j) sums[i][j] = fma(x[i], y[j], sums[i][j]);
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < kEach; ++i) {
-#pragma unroll
-        for (int j = 0; j < kEach; ++j) {
-          const int r = i0 + ty + kEdge * i;
-          const int c = j0 + tx + kEdge * j;
-          if (r < n && c < n) out[r * stride_out + c] = sums[i][j];
-        }
-      }
-    }
+    for (int j0 = 0; j0 < n; j0 += kBlockTile)
+      multiply_tile(
+          i0, j0, n, n, [&](int r, int k) { return a[k * stride_a + r]; },
+          [&](int c, int k) { return b[k * stride_b + c]; },
+          [&](int r, int c, double sum) { out[r * stride_out + c] = sum; });
   }
   __syncthreads();
 }

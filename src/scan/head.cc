@@ -32,9 +32,12 @@ spectrum::Bounded estimate(double value) { return {value, value}; }
 // sigma of two heads' rows as stored; precise Grams where the fast ones cannot resolve it.
 double stored_sigma(const HeadPair& pair, const KeyHead& key, HeadWorkspace& workspace) {
   const double sigma = spectrum::sigma_of_product(workspace.stored.values, key.stored.values);
-  // Frobenius norms are above the norms and cost nothing: most heads pass on them.
-  const spectrum::Bounded wide_query = estimate(spectrum::frobenius_of(workspace.stored.values));
-  const spectrum::Bounded wide_key = estimate(spectrum::frobenius_of(key.stored.values));
+  // |A|^4 = |A A^T|^2 <= |A A^T|_F^2: above the norms, and little work. Most heads pass on it.
+  const auto above = [](const Matrix& gram) {
+    return estimate(std::sqrt(spectrum::frobenius_norm(gram)));
+  };
+  const spectrum::Bounded wide_query = above(workspace.stored.values);
+  const spectrum::Bounded wide_key = above(key.stored.values);
   if (!spectrum::needs_precise(estimate(sigma), wide_query, wide_key) ||
       !spectrum::needs_precise(estimate(sigma),
                                estimate(spectrum::norm_of(workspace.stored.values)),
@@ -269,8 +272,9 @@ Figure to_figure(const bounds::Figure& figure) {
 
 bool wants_cross(const LayerContext& context, const LayerInput& input) {
   const AttentionLayer& layer = *context.layer;
-  return !layer.cross && !layer.qk_norm && layer.clip_qkv == 0 &&
-         input.query.kind == InputKind::normalised && input.key.kind == InputKind::normalised;
+  return !layer.cross && input.query.layer_norm == input.key.layer_norm && !layer.qk_norm &&
+         layer.clip_qkv == 0 && input.query.kind == InputKind::normalised &&
+         input.key.kind == InputKind::normalised;
 }
 
 std::span<const double> bias_of(const checkpoint::Projection& projection, int head) {
@@ -290,7 +294,9 @@ void scan_key(const LayerContext& context, const LayerInput& input, int kv_head,
                key.folded);
   } else {
     fold(rows, input.key, bias_of(context.layer->key, kv_head), workspace.grams, key.folded,
-         {.stored = &key.stored, .keep = wants_cross(context, input) ? &key.packed : nullptr});
+         {.stored = &key.stored,
+          .keep = wants_cross(context, input) ? &key.packed : nullptr,
+          .keep_gain = input.query.gain});
   }
   key.amax = {};
   if (key.folded.finite && !context.layer->qk_norm)

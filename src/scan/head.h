@@ -15,7 +15,7 @@ struct KeyHead {
   Folded folded;
   spectrum::Gram stored;        // no gain, no projection
   AmaxFigures amax;             // without QK-norm, which belongs to the pair of heads
-  spectrum::PackedRows packed;  // folded, for cross Grams; empty: not wanted, or beyond FP32
+  spectrum::PackedRows packed;  // for cross Grams; empty: not wanted, or beyond FP32
 };
 
 struct HeadWorkspace {
@@ -46,7 +46,8 @@ struct HeadPair {
 void scan_head(const LayerContext& context, const checkpoint::LayerInput& input,
                const HeadPair& pair, HeadWorkspace& workspace, HeadResult& out);
 
-// Whether expected figures will ask for the product of query and key rows, and one pass can make it.
+// Whether expected figures will ask for the product of query and key rows, and one pass can make it: with the means taken
+// from keys that the queries' projection takes.
 bool wants_cross(const LayerContext& context, const checkpoint::LayerInput& input);
 
 // The slice of a projection's bias that belongs to a head.

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "spectrum/entries.h"
 #include "spectrum/product_form.h"
 #include "spectrum/single.h"
 #include "ullage/spectrum/error_terms.h"
@@ -36,12 +37,12 @@ Kind scale(const Matrix& g, Scaled& out) {
   sum = std::max(sum, 1.0);  // a semidefinite matrix has its largest entry on the diagonal
   const int exponent = first + std::ilogb(sum);
   out.half_exponent = static_cast<int>(std::floor(exponent / 2.0));
-  out.g = Square(g.rows());
+  out.g = Square(g.rows(), kUnwritten);
   const double half = std::ldexp(1.0, -out.half_exponent);
+  const std::vector<double> halves(static_cast<std::size_t>(g.columns()), half);
+  const auto scale_row = entry_kernels().scale;
   for (int i = 0; i < g.rows(); ++i) {
-    double* row = out.g.row(i);
-    const double* from = g.row(i).data();
-    for (int j = 0; j < g.columns(); ++j) row[j] = from[j] * half * half;
+    scale_row(g.row(i).data(), half, halves.data(), out.g.row(i), halves.size());
   }
   out.trace = std::ldexp(sum, first - 2 * out.half_exponent) * trace_rounding(g.rows());
   return Kind::ordinary;
@@ -57,11 +58,13 @@ double raise(double x, int exponent) {
 // Whether tau I - x has a Cholesky factor.
 bool below(const Square& x, double tau) {
   const int n = x.size();
-  Square work(n);
+  Square work(n, kUnwritten);
+  const auto negate = entry_kernels().scale;
   for (int i = 0; i < n; ++i) {
     const double* from = x.row(i);
     double* to = work.row(i);
-    for (int j = i / 16 * 16; j < n; ++j) to[j] = -from[j];  // factor reads the upper triangle
+    const int first = i / 16 * 16;  // factor reads the upper triangle
+    negate(from + first, -1.0, nullptr, to + first, static_cast<std::size_t>(n - first));
     to[i] = tau - from[i];
   }
   return factor(work);

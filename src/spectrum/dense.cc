@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "spectrum/entries.h"
 #include "spectrum/lanczos.h"
 #include "spectrum/lapack.h"
 
@@ -45,32 +46,24 @@ std::vector<double> product(CBLAS_TRANSPOSE transpose, const Matrix& a, std::spa
   return out;
 }
 
+std::span<const double> entries(const Matrix& a) {
+  return {a.data(), static_cast<std::size_t>(a.rows()) * static_cast<std::size_t>(a.columns())};
+}
+
 bool all_finite(const Matrix& a) { return std::isfinite(largest_magnitude(a)); }
 
 }  // namespace
 
-double largest_magnitude(const Matrix& a) {
-  // Lanes of their own, so that the loop vectorises. A maximum would lose a NaN; a number less itself is zero unless it is
-  // NaN or infinite.
-  constexpr std::size_t kLanes = 8;
-  double most[kLanes] = {};
-  double zeros[kLanes] = {};
-  const std::span<const double> values(
-      a.data(), static_cast<std::size_t>(a.rows()) * static_cast<std::size_t>(a.columns()));
-  for (std::size_t i = 0; i < values.size(); i += kLanes) {
-    const std::size_t count = std::min(kLanes, values.size() - i);
-    for (std::size_t k = 0; k < count; ++k) {
-      const double magnitude = std::abs(values[i + k]);
-      most[k] = most[k] < magnitude ? magnitude : most[k];
-      zeros[k] += values[i + k] - values[i + k];
-    }
-  }
-  const bool finite =
-      std::all_of(std::begin(zeros), std::end(zeros), [](double v) { return v == 0; });
-  if (!finite && std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); }))
-    return kNan;
-  return *std::max_element(std::begin(most), std::end(most));
+double largest_magnitude(std::span<const double> values) {
+  bool finite = true;
+  const double largest = entry_kernels().largest(values.data(), values.size(), finite);
+  if (finite) return largest;
+  const bool nan =
+      std::any_of(values.begin(), values.end(), [](double value) { return std::isnan(value); });
+  return nan ? kNan : largest;
 }
+
+double largest_magnitude(const Matrix& a) { return largest_magnitude(entries(a)); }
 
 Matrix multiply(const Matrix& a, const Matrix& b) {
   return product(CblasNoTrans, a, CblasNoTrans, b);
@@ -90,12 +83,11 @@ std::vector<double> transposed_multiply(const Matrix& a, std::span<const double>
 
 Matrix scaled_symmetric(const Matrix& s, std::span<const double> diagonal) {
   assert(static_cast<int>(diagonal.size()) == s.rows() && s.rows() == s.columns());
-  Matrix out(s.rows(), s.columns());
+  Matrix out(s.rows(), s.columns(), kUnwritten);
+  const auto scale = entry_kernels().scale;
   for (int i = 0; i < s.rows(); ++i) {
-    for (int j = 0; j < s.columns(); ++j) {
-      out(i, j) =
-          s(i, j) * diagonal[static_cast<std::size_t>(i)] * diagonal[static_cast<std::size_t>(j)];
-    }
+    scale(s.row(i).data(), diagonal[static_cast<std::size_t>(i)], diagonal.data(),
+          out.row(i).data(), diagonal.size());
   }
   return out;
 }
@@ -108,29 +100,28 @@ double trace(const Matrix& s) {
 
 double dot(std::span<const double> x, std::span<const double> y) {
   assert(x.size() == y.size());
-  double sum = 0.0;
-  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
+  return lane_dot(x.data(), y.data(), x.size());
 }
 
 double norm2(std::span<const double> x) {
-  double largest = 0.0;
-  for (const double value : x) {
-    if (std::isnan(value)) return kNan;
-    largest = std::max(largest, std::abs(value));
-  }
-  if (largest == 0.0 || std::isinf(largest)) return largest;
+  const double largest = largest_magnitude(x);
+  if (!(largest > 0.0) || std::isinf(largest)) return largest;
   // A power of two, so that scaling rounds nothing: squares neither overflow nor vanish.
   const double scale = std::exp2(std::min(-std::ilogb(largest), 1023));
-  double sum = 0.0;
-  for (const double value : x) sum += (value * scale) * (value * scale);
-  return std::sqrt(sum) / scale;
+  constexpr std::size_t kLanes = 8;
+  double lanes[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes) {
+    for (std::size_t k = 0; k < kLanes; ++k) lanes[k] += (x[i + k] * scale) * (x[i + k] * scale);
+  }
+  for (std::size_t k = 0; i + k < x.size(); ++k)
+    lanes[k] += (x[i + k] * scale) * (x[i + k] * scale);
+  return std::sqrt(((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+                   ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))) /
+         scale;
 }
 
-double frobenius_norm(const Matrix& a) {
-  return norm2(
-      {a.data(), static_cast<std::size_t>(a.rows()) * static_cast<std::size_t>(a.columns())});
-}
+double frobenius_norm(const Matrix& a) { return norm2(entries(a)); }
 
 SymmetricEigen symmetric_eigen(const Matrix& s, bool with_vectors) {
   one_blas_thread();

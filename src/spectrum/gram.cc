@@ -24,15 +24,8 @@ void pack_fast(const HeadRows& rows, const float* gain, const float* minus, int 
   }
 }
 
-// BF16 pairs of a panel; an odd last column gets zeros beside it.
-void narrow(int rows, int columns, float* panel, std::uint32_t* pairs) {
-  const int stride = panel_stride(rows);
-  if (columns % 2 != 0) std::fill_n(panel + columns * stride, stride, 0.0F);
-  current_kernels().pairs_of_f32(panel, stride, rows, pairs, columns);
-}
-
 // Mirrors the sums and bounds their errors; false where the trace leaves the range of fast Grams.
-bool finish_fast(const HeadRows& rows, int step, const std::vector<double>& sums, Gram& out) {
+bool finish_fast(const HeadRows& rows, int step, const double* sums, Gram& out) {
   out.exponent = 0;
   mirror_upper(sums, rows.rows, out.values);
   const double squares = trace(out.values);
@@ -40,7 +33,11 @@ bool finish_fast(const HeadRows& rows, int step, const std::vector<double>& sums
   const int blocks = (rows.width + step - 1) / step;
   set_bounds(rows,
              {.sum_unit = (step + 4) * kU32 + (blocks + 4) * kU64,
-              .fold_unit = folds(rows) ? 2.0 * kU32 : 0.0,
+              // The gain's rounding to FP32, the product's, and that of the mean's subtraction.
+              .fold_unit = (rows.project_mean ? 3.0
+                            : folds(rows)     ? 2.0
+                                              : 0.0) *
+                           kU32,
               .floor = rows.width * kUnderflow * (1.0 + std::sqrt(squares))},
              out);
   return true;
@@ -56,8 +53,7 @@ class FastPass {
         stride_(panel_stride(rows.rows)),
         paired_(current_kernels().product_pairs != nullptr),
         stored_(pass.stored != nullptr || (pass.folded != nullptr && !folds(rows))),
-        folded_(pass.folded != nullptr && folds(rows)),
-        packs_(pass.keep != nullptr || pass.product != nullptr) {}
+        folded_(pass.folded != nullptr && folds(rows)) {}
 
   void run() {
     prepare();
@@ -74,21 +70,32 @@ class FastPass {
     }
     finish(step);
   }
-  // Of the stored rows, and of the folded ones and what was packed of them.
+  // Whether FP32's range was enough: for the stored rows, for the folded ones and what was kept of them, for the product.
   [[nodiscard]] bool stored_fits() const { return stored_fits_; }
   [[nodiscard]] bool folded_fits() const { return folded_fits_; }
+  [[nodiscard]] bool product_fits() const { return product_fits_; }
 
  private:
+  [[nodiscard]] Gram& stored_gram() const {
+    return pass_.stored != nullptr ? *pass_.stored : *pass_.folded;
+  }
+  static Sums sums_at(int column) { return column == 0 ? Sums::first : Sums::more; }
+
   void prepare() {
     const int n = rows_.rows;
     buffers_.a.prepare(rows_);
-    if (stored_) clear_sums(n, n, buffers_.stored_sums);
-    if (folded_) clear_sums(n, n, buffers_.sums);
+    if (stored_) stored_sums_ = place_sums(n, n, buffers_.stored_sums, stored_gram().values);
+    if (folded_) folded_sums_ = place_sums(n, n, buffers_.sums, pass_.folded->values);
     if (rows_.project_mean) fast_means(rows_, buffers_.a.gain.data(), buffers_.a.minus.data());
-    if (pass_.keep != nullptr) pass_.keep->reserve(n, rows_.width, paired_);
-    if (pass_.product != nullptr) clear_sums(n, pass_.other->rows(), buffers_.cross_sums);
+    if (pass_.keep != nullptr) {
+      pass_.keep->reserve(n, rows_.width, paired_);
+      buffers_.b.gain.assign(size(rows_.width), 1.0F);
+      for (std::size_t c = 0; c < pass_.keep_gain.size(); ++c)
+        buffers_.b.gain[c] = static_cast<float>(pass_.keep_gain[c]);
+    }
+    if (pass_.product != nullptr)
+      cross_sums_ = place_sums(n, pass_.other->rows(), buffers_.cross_sums, *pass_.product);
     if (paired_) buffers_.a.pairs.resize(size(stride_) * kPairPanelColumns / 2);
-    if (paired_ && packs_) buffers_.b.pairs.resize(size(stride_) * kPanelColumns / 2);
     if (buffers_.ones.size() < size(rows_.width)) buffers_.ones.assign(size(rows_.width), 1.0F);
   }
 
@@ -101,23 +108,23 @@ class FastPass {
                        pairs, stride_);
     if (stored_)
       kernels.product_pairs(pairs, stride_, n, pairs, stride_, n, (columns + 1) / 2, Part::upper,
-                            buffers_.stored_sums.data());
+                            sums_at(column), stored_sums_);
+    if (pass_.product != nullptr) cross_pairs(column, columns, pairs);
+    const bool keeps_as_stored = !folds(rows_) && pass_.keep_gain.empty();
     for (int begin = 0; begin < columns; begin += kPanelColumns) {
       const int count = std::min(kPanelColumns, columns - begin);
-      std::uint32_t* part = pairs + begin / 2 * stride_;
-      if (folds(rows_) && (folded_ || packs_)) {
-        float* panel = buffers_.a.panel.data();
-        kernels.fold_pairs(part, n, stride_, count, buffers_.a.gain.data() + column + begin,
-                           buffers_.a.minus.data(), panel);
-        if (folded_)
-          kernels.product_f32(panel, stride_, n, panel, stride_, n, count, Part::upper,
-                              buffers_.sums.data());
-        if (packs_) {
-          part = narrowed(column + begin);
-          narrow(n, count, panel, part);
-        }
-      }
-      if (packs_) cross_block(column + begin, count, part);
+      const int first = column + begin;
+      const std::uint32_t* part = pairs + begin / 2 * stride_;
+      if (pass_.keep != nullptr && keeps_as_stored)
+        std::copy_n(part, size((count + 1) / 2) * size(stride_), pass_.keep->panel(first));
+      if (!folded_ && (pass_.keep == nullptr || keeps_as_stored)) continue;
+      float* panel = buffers_.a.panel.data();
+      kernels.fold_pairs(part, n, stride_, count, buffers_.a.gain.data() + first,
+                         buffers_.a.minus.data(), panel);
+      if (folded_)
+        kernels.product_f32(panel, stride_, n, panel, stride_, n, count, Part::upper,
+                            sums_at(first), folded_sums_);
+      if (pass_.keep != nullptr) keep(first, count, panel);
     }
   }
 
@@ -125,57 +132,55 @@ class FastPass {
     const GramKernels& kernels = current_kernels();
     const int n = rows_.rows;
     float* panel = buffers_.a.panel.data();
-    if (stored_) {
-      pack_fast(rows_, buffers_.ones.data(), zeros(), column, columns, panel);
+    const bool as_stored = stored_ || pass_.product != nullptr;
+    if (as_stored) pack_fast(rows_, buffers_.ones.data(), zeros(), column, columns, panel);
+    if (stored_)
       kernels.product_f32(panel, stride_, n, panel, stride_, n, columns, Part::upper,
-                          buffers_.stored_sums.data());
+                          sums_at(column), stored_sums_);
+    if (pass_.product != nullptr && paired_) {
+      kernels.pairs_of_f32(panel, stride_, n, buffers_.ones.data(), buffers_.a.pairs.data(),
+                           columns);
+      cross_pairs(column, columns, buffers_.a.pairs.data());
+    } else if (pass_.product != nullptr) {
+      const PackedRows& other = *pass_.other;
+      kernels.product_f32(panel, stride_, n, reinterpret_cast<const float*>(other.panel(column)),
+                          panel_stride(other.rows()), other.rows(), columns, Part::all,
+                          sums_at(column), cross_sums_);
     }
-    if (!folded_ && !packs_) return;
-    if (folds(rows_) || !stored_)
+    if (!folded_ && pass_.keep == nullptr) return;
+    if (folds(rows_) || !as_stored)
       pack_fast(rows_, buffers_.a.gain.data(), buffers_.a.minus.data(), column, columns, panel);
     if (folded_)
       kernels.product_f32(panel, stride_, n, panel, stride_, n, columns, Part::upper,
-                          buffers_.sums.data());
-    if (!packs_) return;
-    if (paired_) {
-      std::uint32_t* pairs = narrowed(column);
-      narrow(n, columns, panel, pairs);
-      cross_block(column, columns, pairs);
-    } else {
-      cross_block(column, columns, reinterpret_cast<const std::uint32_t*>(panel));
+                          sums_at(column), folded_sums_);
+    if (pass_.keep != nullptr) keep(column, columns, panel);
+  }
+
+  // A panel of the folded rows, to stay.
+  void keep(int column, int columns, const float* panel) const {
+    const float* gain = buffers_.b.gain.data() + column;
+    std::uint32_t* out = pass_.keep->panel(column);
+    if (paired_)
+      return current_kernels().pairs_of_f32(panel, stride_, rows_.rows, gain, out, columns);
+    auto* kept = reinterpret_cast<float*>(out);
+    for (int c = 0; c < columns; ++c) {
+      for (int r = 0; r < stride_; ++r) kept[c * stride_ + r] = panel[c * stride_ + r] * gain[c];
     }
   }
 
-  // Where the narrowed panel goes: to stay, or to scratch.
-  std::uint32_t* narrowed(int column) {
-    return pass_.keep != nullptr ? pass_.keep->panel(column) : buffers_.b.pairs.data();
-  }
-
-  // `words`: a panel of the folded rows as BF16 pairs, or as FP32 bits.
-  void cross_block(int column, int columns, const std::uint32_t* words) {
-    const GramKernels& kernels = current_kernels();
-    const int lines = paired_ ? (columns + 1) / 2 : columns;
-    if (pass_.keep != nullptr && words != pass_.keep->panel(column))
-      std::copy_n(words, size(lines) * size(stride_), pass_.keep->panel(column));
-    if (pass_.product == nullptr) return;
+  void cross_pairs(int column, int columns, const std::uint32_t* pairs) const {
     const PackedRows& other = *pass_.other;
-    const int other_stride = panel_stride(other.rows());
-    if (paired_) {
-      kernels.product_pairs(words, stride_, rows_.rows, other.panel(column), other_stride,
-                            other.rows(), lines, Part::all, buffers_.cross_sums.data());
-    } else {
-      kernels.product_f32(reinterpret_cast<const float*>(words), stride_, rows_.rows,
-                          reinterpret_cast<const float*>(other.panel(column)), other_stride,
-                          other.rows(), lines, Part::all, buffers_.cross_sums.data());
-    }
+    current_kernels().product_pairs(pairs, stride_, rows_.rows, other.panel(column),
+                                    panel_stride(other.rows()), other.rows(), (columns + 1) / 2,
+                                    Part::all, sums_at(column), cross_sums_);
   }
 
   void finish(int step) {
     const int n = rows_.rows;
     if (stored_) {
-      Gram& out = pass_.stored != nullptr ? *pass_.stored : *pass_.folded;
+      Gram& out = stored_gram();
       out.means.clear();
-      stored_fits_ = finish_fast(unfolded(rows_), step, buffers_.stored_sums, out);
+      stored_fits_ = finish_fast(unfolded(rows_), step, stored_sums_, out);
       folded_fits_ = stored_fits_;
       if (pass_.folded != nullptr && !folds(rows_) && pass_.stored != nullptr)
         *pass_.folded = *pass_.stored;
@@ -184,10 +189,13 @@ class FastPass {
       pass_.folded->means.clear();
       if (rows_.project_mean)
         pass_.folded->means.assign(buffers_.a.minus.begin(), buffers_.a.minus.begin() + n);
-      folded_fits_ = finish_fast(rows_, kPanelColumns, buffers_.sums, *pass_.folded);
+      folded_fits_ = finish_fast(rows_, kPanelColumns, folded_sums_, *pass_.folded);
     }
-    if (pass_.product != nullptr)
-      copy_sums(buffers_.cross_sums, n, pass_.other->rows(), *pass_.product);
+    if (pass_.product != nullptr) {
+      take_sums(cross_sums_, n, pass_.other->rows(), *pass_.product);
+      product_fits_ = stored_fits_ && (pass_.folded == nullptr || folded_fits_) &&
+                      std::isfinite(largest_magnitude(*pass_.product));
+    }
   }
 
   const float* zeros() {
@@ -197,14 +205,17 @@ class FastPass {
 
   const HeadRows& rows_;
   GramWorkspace::Buffers& buffers_;
-  const GramPass& pass_;
+  GramPass pass_;
   int stride_;
   bool paired_;  // this CPU multiplies BF16 pairs
   bool stored_;  // a Gram of the rows as they are is made
   bool folded_;  // and one of the folded rows
-  bool packs_;
+  double* stored_sums_ = nullptr;
+  double* folded_sums_ = nullptr;
+  double* cross_sums_ = nullptr;
   bool stored_fits_ = false;
   bool folded_fits_ = false;
+  bool product_fits_ = false;
 };
 
 bool fits(const HeadRows& rows, const Gram& gram) {
@@ -245,17 +256,20 @@ Matrix inflated(const Gram& gram) {
 
 bool gram_pass(const HeadRows& rows, GramWorkspace& workspace, const GramPass& pass) {
   assert((pass.product == nullptr) == (pass.other == nullptr));
+  assert(pass.product == nullptr || pass.stored != nullptr || !folds(rows));
   GramWorkspace::Buffers& buffers = workspace.buffers();
   bool stored_fits = false;
   bool folded_fits = false;
+  bool product_fits = false;
   if (rows.element != Element::f64) {
     FastPass fast(rows, buffers, pass);
     fast.run();
     stored_fits = fast.stored_fits();
     folded_fits = fast.folded_fits();
+    product_fits = fast.product_fits();
   }
   if (!folded_fits && pass.keep != nullptr) pass.keep->clear();
-  if (!folded_fits && pass.product != nullptr) *pass.product = Matrix();
+  if (!product_fits && pass.product != nullptr) *pass.product = Matrix();
   if (pass.stored != nullptr && !stored_fits &&
       !precise_gram(unfolded(rows), buffers, *pass.stored))
     return false;
@@ -270,11 +284,20 @@ bool gram(const HeadRows& rows, Arithmetic arithmetic, GramWorkspace& workspace,
 bool cross_gram(const HeadRows& a, const Gram& gram_a, const HeadRows& b, const Gram& gram_b,
                 GramWorkspace& workspace, Matrix& out) {
   assert(a.width == b.width);
-  if (!fits(a, gram_a) || !fits(b, gram_b)) return precise_cross(a, b, workspace.buffers(), out);
-  PackedRows packed;
-  FastPass(b, workspace.buffers(), {.keep = &packed}).run();
-  FastPass(a, workspace.buffers(), {.other = &packed, .product = &out}).run();
-  return true;
+  if (fits(a, gram_a) && fits(b, gram_b)) {
+    // A P B^T = A (B P)^T for the projection P, whichever side asks for it.
+    HeadRows key = b;
+    key.project_mean = a.project_mean || b.project_mean;
+    PackedRows packed;
+    FastPass(key, workspace.buffers(), {.keep = &packed, .keep_gain = a.gain}).run();
+    const HeadRows query = unfolded(a);
+    Gram stored;
+    FastPass product(query, workspace.buffers(),
+                     {.stored = &stored, .other = &packed, .product = &out});
+    product.run();
+    if (product.product_fits()) return true;
+  }
+  return precise_cross(a, b, workspace.buffers(), out);
 }
 
 }  // namespace ullage::spectrum

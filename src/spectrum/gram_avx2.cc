@@ -11,9 +11,13 @@ namespace {
 
 #define ULLAGE_AVX2 __attribute__((target("avx2,fma")))
 
+ULLAGE_AVX2 inline void put(double* place, __m256d sum, Sums keep) {
+  _mm256_storeu_pd(place, keep == Sums::first ? sum : _mm256_add_pd(_mm256_loadu_pd(place), sum));
+}
+
 template <int kRows>
 ULLAGE_AVX2 void tile_f32(const float* a, int stride_a, const float* b, int stride_b, int columns,
-                          double* out, int out_stride) {
+                          Sums keep, double* out, int out_stride) {
   __m256 sums[kRows][2];
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
@@ -36,15 +40,15 @@ ULLAGE_AVX2 void tile_f32(const float* a, int stride_a, const float* b, int stri
       double* place = out + i * out_stride + 8 * v;
       const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(sums[i][v]));
       const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(sums[i][v], 1));
-      _mm256_storeu_pd(place, _mm256_add_pd(_mm256_loadu_pd(place), low));
-      _mm256_storeu_pd(place + 4, _mm256_add_pd(_mm256_loadu_pd(place + 4), high));
+      put(place, low, keep);
+      put(place + 4, high, keep);
     }
   }
 }
 
 template <int kRows>
 ULLAGE_AVX2 void tile_f64(const double* a, int stride_a, const double* b, int stride_b, int columns,
-                          double* out, int out_stride) {
+                          Sums keep, double* out, int out_stride) {
   __m256d sums[kRows][2];
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = _mm256_setzero_pd();
@@ -65,7 +69,7 @@ ULLAGE_AVX2 void tile_f64(const double* a, int stride_a, const double* b, int st
 #pragma GCC unroll 2
     for (int v = 0; v < 2; ++v) {
       double* place = out + i * out_stride + 4 * v;
-      _mm256_storeu_pd(place, _mm256_add_pd(_mm256_loadu_pd(place), sums[i][v]));
+      put(place, sums[i][v], keep);
     }
   }
 }
@@ -73,29 +77,29 @@ ULLAGE_AVX2 void tile_f64(const double* a, int stride_a, const double* b, int st
 // Strips of `width` columns; in a strip, rows by sixes and what is left by twos (padded row counts are even).
 template <class T, class Six, class Two>
 void product(const T* a, int stride_a, int rows_a, const T* b, int stride_b, int rows_b,
-             int columns, Part part, double* out, int width, Six six, Two two) {
+             int columns, Part part, Sums keep, double* out, int width, Six six, Two two) {
   const int out_stride = padded_rows(rows_b);
   for (int j = 0; j < out_stride; j += width) {
     const int last = part == Part::all ? padded_rows(rows_a) : j + width;
     int i = 0;
     for (; i + 6 <= last; i += 6) {
-      six(a + i, stride_a, b + j, stride_b, columns, out + i * out_stride + j, out_stride);
+      six(a + i, stride_a, b + j, stride_b, columns, keep, out + i * out_stride + j, out_stride);
     }
     for (; i < last; i += 2) {
-      two(a + i, stride_a, b + j, stride_b, columns, out + i * out_stride + j, out_stride);
+      two(a + i, stride_a, b + j, stride_b, columns, keep, out + i * out_stride + j, out_stride);
     }
   }
 }
 
 void product_f32(const float* a, int stride_a, int rows_a, const float* b, int stride_b, int rows_b,
-                 int columns, Part part, double* out) {
-  product(a, stride_a, rows_a, b, stride_b, rows_b, columns, part, out, 16, tile_f32<6>,
+                 int columns, Part part, Sums keep, double* out) {
+  product(a, stride_a, rows_a, b, stride_b, rows_b, columns, part, keep, out, 16, tile_f32<6>,
           tile_f32<2>);
 }
 
 void product_f64(const double* a, int stride_a, int rows_a, const double* b, int stride_b,
-                 int rows_b, int columns, Part part, double* out) {
-  product(a, stride_a, rows_a, b, stride_b, rows_b, columns, part, out, 8, tile_f64<6>,
+                 int rows_b, int columns, Part part, Sums keep, double* out) {
+  product(a, stride_a, rows_a, b, stride_b, rows_b, columns, part, keep, out, 8, tile_f64<6>,
           tile_f64<2>);
 }
 

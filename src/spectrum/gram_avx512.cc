@@ -18,17 +18,19 @@ namespace {
 
 #define ULLAGE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 
-ULLAGE_AVX512 void add_to(double* out, __m512 sums) {
-  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sums));
-  const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums, 1));
-  _mm512_storeu_pd(out, _mm512_add_pd(_mm512_loadu_pd(out), low));
-  _mm512_storeu_pd(out + 8, _mm512_add_pd(_mm512_loadu_pd(out + 8), high));
+ULLAGE_AVX512 inline void put(double* place, __m512d sum, Sums keep) {
+  _mm512_storeu_pd(place, keep == Sums::first ? sum : _mm512_add_pd(_mm512_loadu_pd(place), sum));
+}
+
+ULLAGE_AVX512 inline void put(double* out, __m512 sums, Sums keep) {
+  put(out, _mm512_cvtps_pd(_mm512_castps512_ps256(sums)), keep);
+  put(out + 8, _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums, 1)), keep);
 }
 
 // kVectors x 16 rows of b against 8 rows of a.
 template <int kVectors>
 ULLAGE_AVX512 void tile_f32(const float* a, int stride_a, const float* b, int stride_b, int columns,
-                            double* out, int out_stride) {
+                            Sums keep, double* out, int out_stride) {
   __m512 sums[8][kVectors];
 #pragma GCC unroll 8
   for (auto& row : sums) {
@@ -51,13 +53,13 @@ ULLAGE_AVX512 void tile_f32(const float* a, int stride_a, const float* b, int st
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) add_to(out + i * out_stride + 16 * v, sums[i][v]);
+    for (int v = 0; v < kVectors; ++v) put(out + i * out_stride + 16 * v, sums[i][v], keep);
   }
 }
 
 template <int kVectors>
 ULLAGE_AVX512 void tile_f64(const double* a, int stride_a, const double* b, int stride_b,
-                            int columns, double* out, int out_stride) {
+                            int columns, Sums keep, double* out, int out_stride) {
   __m512d sums[8][kVectors];
 #pragma GCC unroll 8
   for (auto& row : sums) {
@@ -81,29 +83,30 @@ ULLAGE_AVX512 void tile_f64(const double* a, int stride_a, const double* b, int 
   for (int i = 0; i < 8; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      double* place = out + i * out_stride + 8 * v;
-      _mm512_storeu_pd(place, _mm512_add_pd(_mm512_loadu_pd(place), sums[i][v]));
+      put(out + i * out_stride + 8 * v, sums[i][v], keep);
     }
   }
 }
 
 ULLAGE_AVX512 void product_f32(const float* a, int stride_a, int rows_a, const float* b,
-                               int stride_b, int rows_b, int columns, Part part, double* out) {
+                               int stride_b, int rows_b, int columns, Part part, Sums keep,
+                               double* out) {
   for_each_tile(padded_rows(rows_a), padded_rows(rows_b), part, [&](int i, int j, bool wide) {
     const int out_stride = padded_rows(rows_b);
-    (wide ? tile_f32<2> : tile_f32<1>)(a + i, stride_a, b + j, stride_b, columns,
+    (wide ? tile_f32<2> : tile_f32<1>)(a + i, stride_a, b + j, stride_b, columns, keep,
                                        out + i * out_stride + j, out_stride);
   });
 }
 
 ULLAGE_AVX512 void product_f64(const double* a, int stride_a, int rows_a, const double* b,
-                               int stride_b, int rows_b, int columns, Part part, double* out) {
+                               int stride_b, int rows_b, int columns, Part part, Sums keep,
+                               double* out) {
   for_each_tile(padded_rows(rows_a), padded_rows(rows_b), part, [&](int i, int j, bool wide) {
     const int out_stride = padded_rows(rows_b);
     for (int half = 0; half < (wide ? 2 : 1); ++half) {
       const int column = j + 16 * half;
-      tile_f64<2>(a + i, stride_a, b + column, stride_b, columns, out + i * out_stride + column,
-                  out_stride);
+      tile_f64<2>(a + i, stride_a, b + column, stride_b, columns, keep,
+                  out + i * out_stride + column, out_stride);
     }
   });
 }

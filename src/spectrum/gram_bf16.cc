@@ -18,9 +18,13 @@ namespace {
 
 #define ULLAGE_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
 
+ULLAGE_BF16 inline void put(double* place, __m512d sum, Sums keep) {
+  _mm512_storeu_pd(place, keep == Sums::first ? sum : _mm512_add_pd(_mm512_loadu_pd(place), sum));
+}
+
 template <int kVectors>
 ULLAGE_BF16 void tile(const std::uint32_t* a, int stride_a, const std::uint32_t* b, int stride_b,
-                      int pairs, double* out, int out_stride) {
+                      int pairs, Sums keep, double* out, int out_stride) {
   __m512 sums[8][kVectors];
 #pragma GCC unroll 8
   for (auto& row : sums) {
@@ -51,18 +55,18 @@ ULLAGE_BF16 void tile(const std::uint32_t* a, int stride_a, const std::uint32_t*
       double* place = out + i * out_stride + 16 * v;
       const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sums[i][v]));
       const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums[i][v], 1));
-      _mm512_storeu_pd(place, _mm512_add_pd(_mm512_loadu_pd(place), low));
-      _mm512_storeu_pd(place + 8, _mm512_add_pd(_mm512_loadu_pd(place + 8), high));
+      put(place, low, keep);
+      put(place + 8, high, keep);
     }
   }
 }
 
 void product_pairs(const std::uint32_t* a, int stride_a, int rows_a, const std::uint32_t* b,
-                   int stride_b, int rows_b, int pairs, Part part, double* out) {
+                   int stride_b, int rows_b, int pairs, Part part, Sums keep, double* out) {
   const int out_stride = padded_rows(rows_b);
   for_each_tile(padded_rows(rows_a), out_stride, part, [&](int i, int j, bool wide) {
-    (wide ? tile<2> : tile<1>)(a + i, stride_a, b + j, stride_b, pairs, out + i * out_stride + j,
-                               out_stride);
+    (wide ? tile<2> : tile<1>)(a + i, stride_a, b + j, stride_b, pairs, keep,
+                               out + i * out_stride + j, out_stride);
   });
 }
 
@@ -87,16 +91,23 @@ ULLAGE_BF16 void fold_pairs(const std::uint32_t* pairs, int rows, int stride, in
   }
 }
 
-ULLAGE_BF16 void pairs_of_f32(const float* panel, int stride, int rows, std::uint32_t* pairs,
-                              int columns) {
+ULLAGE_BF16 void pairs_of_f32(const float* panel, int stride, int rows, const float* gain,
+                              std::uint32_t* pairs, int columns) {
+  // Numbers i and 16 + i beside each other.
+  const __m512i halves = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i interleave = _mm512_or_si512(
+      halves, _mm512_slli_epi32(_mm512_add_epi32(halves, _mm512_set1_epi32(16)), 16));
   for (int c = 0; c < columns; c += 2) {
+    const __m512 even_gain = _mm512_set1_ps(gain[c]);
+    const __m512 odd_gain = _mm512_set1_ps(c + 1 < columns ? gain[c + 1] : 0.0F);
+    const float* even = panel + c * stride;
+    const float* odd = c + 1 < columns ? even + stride : even;
     for (int row = 0; row < padded_rows(rows); row += 16) {
-      const auto narrow = [&](int column) ULLAGE_BF16 {
-        return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(
-            _mm512_cvtneps_pbh(_mm512_loadu_ps(panel + column * stride + row))));
-      };
+      const __m512bh both =
+          _mm512_cvtne2ps_pbh(_mm512_mul_ps(_mm512_loadu_ps(odd + row), odd_gain),
+                              _mm512_mul_ps(_mm512_loadu_ps(even + row), even_gain));
       _mm512_storeu_si512(pairs + c / 2 * stride + row,
-                          _mm512_or_si512(narrow(c), _mm512_slli_epi32(narrow(c + 1), 16)));
+                          _mm512_permutexvar_epi16(interleave, reinterpret_cast<__m512i>(both)));
     }
   }
 }

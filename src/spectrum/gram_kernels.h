@@ -35,25 +35,30 @@ struct Block {
 
 enum class Part : std::uint8_t { all, upper };  // upper: tiles on and above the diagonal
 
+enum class Sums : std::uint8_t { first, more };  // of the panels of a product
+
 struct GramKernels {
   // panel[c * stride + r] = value * gain - minus, one rounding each or fused.
   void (*pack_bf16)(const Block<std::uint16_t>& block, float* panel, int stride);
   void (*pack_f32)(const Block<float>& block, float* panel, int stride);
-  // out[i * padded_rows(rows_b) + j] += sum over columns of a's row i times b's row j.
+  // out[i * padded_rows(rows_b) + j] += sum over columns of a's row i times b's row j; with Sums::first whatever out holds
+  // is replaced.
   void (*product_f32)(const float* a, int stride_a, int rows_a, const float* b, int stride_b,
-                      int rows_b, int columns, Part part, double* out);
+                      int rows_b, int columns, Part part, Sums sums, double* out);
   void (*product_f64)(const double* a, int stride_a, int rows_a, const double* b, int stride_b,
-                      int rows_b, int columns, Part part, double* out);
+                      int rows_b, int columns, Part part, Sums sums, double* out);
   // BF16 pairs, two neighbouring columns in one 32-bit element; null where the CPU has no BF16 product.
   void (*pack_pairs)(const Block<std::uint16_t>& block, std::uint32_t* panel,
                      int stride) = nullptr;  // gain, minus ignored
   // panel[c * stride + r] = value * gain - minus from pairs of the same stride.
   void (*fold_pairs)(const std::uint32_t* pairs, int rows, int stride, int columns,
                      const float* gain, const float* minus, float* panel) = nullptr;
-  void (*pairs_of_f32)(const float* panel, int stride, int rows, std::uint32_t* pairs,
-                       int columns) = nullptr;
+  // Columns of a panel times `gain`, each entry rounded to BF16.
+  void (*pairs_of_f32)(const float* panel, int stride, int rows, const float* gain,
+                       std::uint32_t* pairs, int columns) = nullptr;
   void (*product_pairs)(const std::uint32_t* a, int stride_a, int rows_a, const std::uint32_t* b,
-                        int stride_b, int rows_b, int pairs, Part part, double* out) = nullptr;
+                        int stride_b, int rows_b, int pairs, Part part, Sums sums,
+                        double* out) = nullptr;
   // Sum of (value * gain - minus)^2 over a row: FP32 squares in blocks of at most kPanelColumns a lane.
   double (*square_sum_bf16)(const std::uint16_t* row, int columns, const float* gain, float minus);
   double (*square_sum_f32)(const float* row, int columns, const float* gain, float minus);

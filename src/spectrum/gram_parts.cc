@@ -18,20 +18,23 @@ GramWorkspace::~GramWorkspace() = default;
 GramWorkspace::GramWorkspace(GramWorkspace&&) noexcept = default;
 GramWorkspace& GramWorkspace::operator=(GramWorkspace&&) noexcept = default;
 
-void clear_sums(int rows_a, int rows_b, std::vector<double>& sums) {
-  sums.assign(size(padded_rows(rows_a)) * size(padded_rows(rows_b)), 0.0);
+double* place_sums(int rows_a, int rows_b, std::vector<double>& room, Matrix& out) {
+  if (out.rows() != rows_a || out.columns() != rows_b) out = Matrix(rows_a, rows_b, kUnwritten);
+  if (padded_rows(rows_a) == rows_a && padded_rows(rows_b) == rows_b) return out.data();
+  room.resize(size(padded_rows(rows_a)) * size(padded_rows(rows_b)));
+  return room.data();
 }
 
-void copy_sums(const std::vector<double>& sums, int rows_a, int rows_b, Matrix& out) {
-  if (out.rows() != rows_a || out.columns() != rows_b) out = Matrix(rows_a, rows_b);
+void take_sums(const double* sums, int rows_a, int rows_b, Matrix& out) {
+  if (sums == out.data()) return;
   const std::size_t stride = size(padded_rows(rows_b));
   for (int i = 0; i < rows_a; ++i) {
-    std::copy_n(sums.data() + size(i) * stride, rows_b, out.row(i).begin());
+    std::copy_n(sums + size(i) * stride, rows_b, out.row(i).begin());
   }
 }
 
-void mirror_upper(const std::vector<double>& sums, int rows, Matrix& out) {
-  copy_sums(sums, rows, rows, out);
+void mirror_upper(const double* sums, int rows, Matrix& out) {
+  take_sums(sums, rows, rows, out);
   // By blocks, so that columns are read while their lines are in cache.
   constexpr int kBlock = 8;
   for (int i = 0; i < rows; i += kBlock) {

@@ -61,10 +61,11 @@ struct GramWorkspace::Buffers {
   std::vector<double> cross_sums;
 };
 
-// Cleared sums of a product of two heads' rows, row i at i * padded_rows(rows_b).
-void clear_sums(int rows_a, int rows_b, std::vector<double>& sums);
-void copy_sums(const std::vector<double>& sums, int rows_a, int rows_b, Matrix& out);
-void mirror_upper(const std::vector<double>& sums, int rows, Matrix& out);
+// Where the sums of a product of two heads' rows go, row i at i * padded_rows(rows_b): into `out` itself where it has that
+// shape, else into `room`. take_sums brings them to `out`; mirror_upper too, its lower triangle made from the upper one.
+double* place_sums(int rows_a, int rows_b, std::vector<double>& room, Matrix& out);
+void take_sums(const double* sums, int rows_a, int rows_b, Matrix& out);
+void mirror_upper(const double* sums, int rows, Matrix& out);
 
 // Means of the folded rows, FP32 sums, into minus: the Gram is about the rows minus these, exactly orthogonal to
 // ones or not, since removing what is left of a mean only makes a Gram smaller.

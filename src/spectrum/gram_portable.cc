@@ -30,7 +30,7 @@ void pack(const Block<T>& block, float* panel, int stride) {
 // Tiles of 4 x 8 sums, which compilers keep in SSE2's registers.
 template <class T>
 void product(const T* a, int stride_a, int rows_a, const T* b, int stride_b, int rows_b,
-             int columns, Part part, double* out) {
+             int columns, Part part, Sums keep, double* out) {
   const int out_stride = padded_rows(rows_b);
   for (int j = 0; j < out_stride; j += 8) {
     const int last = part == Part::all ? padded_rows(rows_a) : j + 8;
@@ -45,7 +45,9 @@ void product(const T* a, int stride_a, int rows_a, const T* b, int stride_b, int
       }
       for (int y = 0; y < 4; ++y) {
         for (int x = 0; x < 8; ++x) {
-          out[(i + y) * out_stride + j + x] += static_cast<double>(sums[y][x]);
+          double& place = out[(i + y) * out_stride + j + x];
+          const auto sum = static_cast<double>(sums[y][x]);
+          place = keep == Sums::first ? sum : place + sum;
         }
       }
     }

@@ -89,16 +89,16 @@ bool precise_gram(const HeadRows& rows, GramWorkspace::Buffers& buffers, Gram& o
   const Exponents exponents = exponents_of(weight, gain);
   const int n = rows.rows;
   const int stride = panel_stride(n);
-  clear_sums(n, n, buffers.sums);
+  double* const sums = place_sums(n, n, buffers.sums, out.values);
   PreciseSide side(rows, buffers.a, exponents);
   for (int column = 0; column < rows.width; column += kPanelColumns) {
     const int columns = std::min(kPanelColumns, rows.width - column);
     side.pack(column, columns);
     const double* panel = buffers.a.wide_panel.data();
     current_kernels().product_f64(panel, stride, n, panel, stride, n, columns, Part::upper,
-                                  buffers.sums.data());
+                                  column == 0 ? Sums::first : Sums::more, sums);
   }
-  mirror_upper(buffers.sums, n, out.values);
+  mirror_upper(sums, n, out.values);
   out.exponent = exponents.weight + exponents.gain;
   out.means.clear();
   if (rows.project_mean) out.means = side.minus;
@@ -122,16 +122,16 @@ bool precise_cross(const HeadRows& a, const HeadRows& b, GramWorkspace::Buffers&
   if (!std::isfinite(weight_a + weight_b) || !std::isfinite(gain_a + gain_b)) return false;
   PreciseSide side_a(a, buffers.a, exponents_of(weight_a, gain_a));
   PreciseSide side_b(b, buffers.b, exponents_of(weight_b, gain_b));
-  clear_sums(a.rows, b.rows, buffers.sums);
+  double* const sums = place_sums(a.rows, b.rows, buffers.sums, out);
   for (int column = 0; column < a.width; column += kPanelColumns) {
     const int columns = std::min(kPanelColumns, a.width - column);
     side_a.pack(column, columns);
     side_b.pack(column, columns);
     current_kernels().product_f64(buffers.a.wide_panel.data(), panel_stride(a.rows), a.rows,
                                   buffers.b.wide_panel.data(), panel_stride(b.rows), b.rows,
-                                  columns, Part::all, buffers.sums.data());
+                                  columns, Part::all, column == 0 ? Sums::first : Sums::more, sums);
   }
-  copy_sums(buffers.sums, a.rows, b.rows, out);
+  take_sums(sums, a.rows, b.rows, out);
   return true;
 }
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
+#include "spectrum/entries.h"
+#include "spectrum/panel_bodies.h"
 #include "ullage/base/cpu.h"
 
 namespace ullage::spectrum {
@@ -62,15 +65,32 @@ void portable_sturm(const double* diagonal, const double* off_squares, int n, co
   }
 }
 
+template <class T>
+const TileKernels<T>& tile_kernels();
+template <>
+const TileKernels<double>& tile_kernels<double>() {
+  return panel_kernels().tiles;
+}
+template <>
+const TileKernels<float>& tile_kernels<float>() {
+  return *panel_kernels().single_tiles;
+}
+
 // Rows k0 .. k0 + 7 of y from column `first` on: the forward substitution with the 8 x 8 triangle of R there.
-void solve_block(const Square& r, int k0, double* y, std::ptrdiff_t stride, int first, int last) {
-  panel_kernels().solve(r.row(k0) + k0, r.stride(), y + k0 * stride + first, stride, last - first);
+template <class T>
+void solve_block(const SquareOf<T>& r, int k0, T* y, std::ptrdiff_t stride, int first, int last) {
+  tile_kernels<T>().solve(r.row(k0) + k0, r.stride(), y + k0 * stride + first, stride,
+                          last - first);
 }
 
 }  // namespace
 
-const PanelKernels kPanelsPortable = {portable_tile<false>, portable_tile<true>, portable_reflect,
-                                      portable_sturm, solve_portable};
+const PanelKernels kPanelsPortable = {
+    {portable_tile<false>, portable_tile<true>, solve_portable<double>},
+    &kSingleTilesPortable,
+    portable_reflect,
+    portable_sturm,
+    single_sturm_portable};
 
 const PanelKernels& panel_kernels() {
   switch (cpu_path()) {
@@ -83,25 +103,44 @@ const PanelKernels& panel_kernels() {
   }
 }
 
-Square::Square(const Matrix& m) : Square(m.rows()) {
-  for (int i = 0; i < size_; ++i) std::copy_n(m.row(i).data(), size_, row(i));
+template <class T>
+SquareOf<T>::SquareOf(int size, Unwritten /*tag*/)
+    : size_(size),
+      extent_((size + 15) / 16 * 16),
+      values_(static_cast<std::size_t>(extent_) * static_cast<std::size_t>(stride())) {
+  for (int i = 0; i < extent_; ++i) {
+    const int written = i < size_ ? size_ : 0;
+    std::fill(row(i) + written, row(i) + stride(), T(0));
+  }
 }
 
-bool factor(Square& w) {
-  const TileKernel subtract = panel_kernels().subtract;
+template <class T>
+SquareOf<T>::SquareOf(const Matrix& m) : SquareOf(m.rows(), kUnwritten) {
+  for (int i = 0; i < size_; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      entry_kernels().narrow(m.row(i).data(), 1.0, row(i), static_cast<std::size_t>(size_));
+    } else {
+      std::copy_n(m.row(i).data(), size_, row(i));
+    }
+  }
+}
+
+template <class T>
+bool factor(SquareOf<T>& w) {
+  const TileKernel<T> subtract = tile_kernels<T>().subtract;
   const int n = w.extent();
   const std::ptrdiff_t stride = w.stride();
-  for (int i = w.size(); i < n; ++i) w(i, i) = 1.0;
+  for (int i = w.size(); i < n; ++i) w(i, i) = T(1);
   for (int k0 = 0; k0 < n; k0 += kRows) {
     // Tiles start on multiples of 16: what lies left of the diagonal is scratch.
     for (int j = k0 / kColumns * kColumns; j < n; j += kColumns) {
       subtract(w.row(0) + k0, stride, w.row(0) + j, stride, k0, w.row(k0) + j, stride);
     }
     for (int i = k0; i < k0 + kRows; ++i) {
-      const double pivot = w(i, i);
-      if (!(pivot > 0.0) || !std::isfinite(pivot)) return false;
-      const double root = std::sqrt(pivot);
-      const double inverse = 1.0 / root;
+      const T pivot = w(i, i);
+      if (!(pivot > T(0)) || !std::isfinite(pivot)) return false;
+      const T root = std::sqrt(pivot);
+      const T inverse = T(1) / root;
       w(i, i) = root;
       for (int j = i + 1; j < k0 + kRows; ++j) w(i, j) *= inverse;
       for (int m = i + 1; m < k0 + kRows; ++m) {
@@ -113,8 +152,9 @@ bool factor(Square& w) {
   return true;
 }
 
-void solve_transposed(const Square& r, Square& y) {
-  const TileKernel subtract = panel_kernels().subtract;
+template <class T>
+void solve_transposed(const SquareOf<T>& r, SquareOf<T>& y) {
+  const TileKernel<T> subtract = tile_kernels<T>().subtract;
   const int n = r.extent();
   const std::ptrdiff_t stride = r.stride();
   for (int k0 = 0; k0 < n; k0 += kRows) {
@@ -125,16 +165,18 @@ void solve_transposed(const Square& r, Square& y) {
   }
 }
 
-void solve_transposed(const Square& r, std::span<double> y) {
+template <class T>
+void solve_transposed(const SquareOf<T>& r, std::span<double> y) {
   for (std::size_t k = 0; k < y.size(); ++k) {
-    const double* row = r.row(static_cast<int>(k));
-    y[k] /= row[k];
-    for (std::size_t j = k + 1; j < y.size(); ++j) y[j] -= row[j] * y[k];
+    const T* row = r.row(static_cast<int>(k));
+    y[k] /= static_cast<double>(row[k]);
+    for (std::size_t j = k + 1; j < y.size(); ++j) y[j] -= static_cast<double>(row[j]) * y[k];
   }
 }
 
-Square transposed(const Square& a) {
-  Square out(a.size());
+template <class T>
+SquareOf<T> transposed(const SquareOf<T>& a) {
+  SquareOf<T> out(a.size(), kUnwritten);
   const int n = a.extent();
   for (int i = 0; i < n; i += 8) {
     for (int j = 0; j < n; ++j) {
@@ -144,9 +186,11 @@ Square transposed(const Square& a) {
   return out;
 }
 
-Square transposed_product(const Square& a, Shape shape_a, const Square& b, Shape shape_b) {
-  const TileKernel add = panel_kernels().add;
-  Square out(a.size());
+template <class T>
+SquareOf<T> transposed_product(const SquareOf<T>& a, Shape shape_a, const SquareOf<T>& b,
+                               Shape shape_b) {
+  const TileKernel<T> add = tile_kernels<T>().add;
+  SquareOf<T> out(a.size());
   const int n = a.extent();
   const std::ptrdiff_t stride = a.stride();
   for (int i = 0; i < n; i += kRows) {
@@ -158,9 +202,10 @@ Square transposed_product(const Square& a, Shape shape_a, const Square& b, Shape
   return out;
 }
 
-Square symmetric_product(const Square& a, Shape shape_a, const Square& b) {
-  const TileKernel add = panel_kernels().add;
-  Square out(a.size());
+template <class T>
+SquareOf<T> symmetric_product(const SquareOf<T>& a, Shape shape_a, const SquareOf<T>& b) {
+  const TileKernel<T> add = tile_kernels<T>().add;
+  SquareOf<T> out(a.size());
   const int n = a.extent();
   const std::ptrdiff_t stride = a.stride();
   for (int i = 0; i < n; i += kRows) {
@@ -180,5 +225,19 @@ Square symmetric_product(const Square& a, Shape shape_a, const Square& b) {
   }
   return out;
 }
+
+#define ULLAGE_PANELS(T)                                                                         \
+  template class SquareOf<T>;                                                                    \
+  template bool factor(SquareOf<T>&);                                                            \
+  template void solve_transposed(const SquareOf<T>&, SquareOf<T>&);                              \
+  template void solve_transposed(const SquareOf<T>&, std::span<double>);                         \
+  template SquareOf<T> transposed(const SquareOf<T>&);                                           \
+  template SquareOf<T> transposed_product(const SquareOf<T>&, Shape, const SquareOf<T>&, Shape); \
+  template SquareOf<T> symmetric_product(const SquareOf<T>&, Shape, const SquareOf<T>&);
+
+ULLAGE_PANELS(double)
+ULLAGE_PANELS(float)
+
+#undef ULLAGE_PANELS
 
 }  // namespace ullage::spectrum

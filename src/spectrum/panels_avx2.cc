@@ -1,7 +1,7 @@
 // Kernels on AVX2 and FMA: tiles as four blocks of 4 x 8, each with its sums in 8 of 16 registers.
 #include <immintrin.h>
 
-#include "ullage/spectrum/panels.h"
+#include "spectrum/panel_bodies.h"
 
 namespace ullage::spectrum {
 
@@ -139,6 +139,10 @@ ULLAGE_AVX2 void sturm(const double* diagonal, const double* off_squares, int n,
 
 }  // namespace
 
-const PanelKernels kPanelsAvx2 = {tile<false>, tile<true>, reflect, sturm, solve_avx2};
+const PanelKernels kPanelsAvx2 = {{tile<false>, tile<true>, solve_avx2<double>},
+                                  &kSingleTilesAvx2,
+                                  reflect,
+                                  sturm,
+                                  single_sturm_avx2};
 
 }  // namespace ullage::spectrum

@@ -6,7 +6,7 @@
 #endif
 #include <immintrin.h>
 
-#include "ullage/spectrum/panels.h"
+#include "spectrum/panel_bodies.h"
 
 namespace ullage::spectrum {
 
@@ -138,6 +138,10 @@ ULLAGE_AVX512 void sturm(const double* diagonal, const double* off_squares, int 
 
 }  // namespace
 
-const PanelKernels kPanelsAvx512 = {tile<false>, tile<true>, reflect, sturm, solve_avx512};
+const PanelKernels kPanelsAvx512 = {{tile<false>, tile<true>, solve_avx512<double>},
+                                    &kSingleTilesAvx512,
+                                    reflect,
+                                    sturm,
+                                    single_sturm_avx512};
 
 }  // namespace ullage::spectrum

@@ -1,6 +1,6 @@
 // Forward substitution with an 8 x 8 triangle, a vector of columns in registers at a time.
+#include "spectrum/panel_bodies.h"
 #include "spectrum/vector_body.h"
-#include "ullage/spectrum/panels.h"
 
 namespace ullage::spectrum {
 
@@ -8,13 +8,15 @@ namespace {
 
 constexpr int kRows = 8;
 
-template <int kBytes>
-ULLAGE_BODY void solve_columns(const double* r, std::ptrdiff_t stride_r, double* y,
-                               std::ptrdiff_t stride_y, int columns) {
-  using V = VectorOf<double, kBytes>::type;
-  constexpr int kLanes = VectorOf<double, kBytes>::kLanes;
-  double inverse[kRows];
-  for (int i = 0; i < kRows; ++i) inverse[i] = 1.0 / r[i * stride_r + i];
+// At least eight columns: vectors of FP32 are no longer than that.
+template <class T, int kBytes>
+ULLAGE_BODY void solve_columns(const T* r, std::ptrdiff_t stride_r, T* y, std::ptrdiff_t stride_y,
+                               int columns) {
+  constexpr int kMost = kRows * static_cast<int>(sizeof(T));
+  using V = typename VectorOf<T, (kBytes < kMost ? kBytes : kMost)>::type;
+  constexpr int kLanes = VectorOf<T, (kBytes < kMost ? kBytes : kMost)>::kLanes;
+  T inverse[kRows];
+  for (int i = 0; i < kRows; ++i) inverse[i] = T(1) / r[i * stride_r + i];
   for (int c = 0; c < columns; c += kLanes) {
     V rows[kRows];
 #pragma GCC unroll 8
@@ -30,19 +32,20 @@ ULLAGE_BODY void solve_columns(const double* r, std::ptrdiff_t stride_r, double*
 
 }  // namespace
 
-void solve_portable(const double* r, std::ptrdiff_t stride_r, double* y, std::ptrdiff_t stride_y,
-                    int columns) noexcept {
-  solve_columns<16>(r, stride_r, y, stride_y, columns);
-}
+#define ULLAGE_SOLVE_PATH(name, attribute, bytes)                                         \
+  template <class T>                                                                      \
+  attribute void name(const T* r, std::ptrdiff_t stride_r, T* y, std::ptrdiff_t stride_y, \
+                      int columns) noexcept {                                             \
+    solve_columns<T, bytes>(r, stride_r, y, stride_y, columns);                           \
+  }                                                                                       \
+  template void name<double>(const double*, std::ptrdiff_t, double*, std::ptrdiff_t,      \
+                             int) noexcept;                                               \
+  template void name<float>(const float*, std::ptrdiff_t, float*, std::ptrdiff_t, int) noexcept;
 
-ULLAGE_TARGET_AVX2 void solve_avx2(const double* r, std::ptrdiff_t stride_r, double* y,
-                                   std::ptrdiff_t stride_y, int columns) noexcept {
-  solve_columns<32>(r, stride_r, y, stride_y, columns);
-}
+ULLAGE_SOLVE_PATH(solve_portable, , 16)
+ULLAGE_SOLVE_PATH(solve_avx2, ULLAGE_TARGET_AVX2, 32)
+ULLAGE_SOLVE_PATH(solve_avx512, ULLAGE_TARGET_AVX512, 64)
 
-ULLAGE_TARGET_AVX512 void solve_avx512(const double* r, std::ptrdiff_t stride_r, double* y,
-                                       std::ptrdiff_t stride_y, int columns) noexcept {
-  solve_columns<64>(r, stride_r, y, stride_y, columns);
-}
+#undef ULLAGE_SOLVE_PATH
 
 }  // namespace ullage::spectrum

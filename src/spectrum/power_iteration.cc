@@ -376,8 +376,9 @@ void StreamingSigma::finish_pass() {
   assert(next_ == groups_);
   const int width = passes_ % 2 == 0 ? query_width_ : key_width_;
   const int other = passes_ % 2 == 0 ? key_width_ : query_width_;
-  estimate_ = largest_growth(gram_of(sum_, width), gram_of(input_, other));
   ++passes_;
+  if (passes_ >= last_pass_ || last_pass_ == std::numeric_limits<int>::max())
+    estimate_ = largest_growth(gram_of(sum_, width), gram_of(input_, other));
   if (passes_ >= last_pass_) return;
   orthonormalise(sum_, width);
   input_ = std::move(sum_);

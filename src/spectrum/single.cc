@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "spectrum/entries.h"
 #include "spectrum/lanczos.h"
 #include "spectrum/symmetric_kernels.h"
 
@@ -38,10 +39,11 @@ void SingleSymmetric::fill(int size, Row row) {
   }
   half_exponent_ = largest > 0.0 && std::isfinite(largest) ? std::ilogb(largest) / 2 : 0;
   const double half = std::ldexp(1.0, -half_exponent_);
+  const auto narrow = entry_kernels().narrow;
   for (int i = 0; i < size; ++i) {
     const double* from = row(i);
     float* to = values_.data() + static_cast<std::ptrdiff_t>(i) * stride_;
-    for (int j = 0; j < size; ++j) to[j] = static_cast<float>(from[j] * half * half);
+    narrow(from, half, to, static_cast<std::size_t>(size));
     std::fill(to + size, to + stride_, 0.0F);
   }
 }

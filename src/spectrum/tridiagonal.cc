@@ -57,11 +57,16 @@ Tridiagonal tridiagonalise(Square a, std::vector<std::vector<double>*> vectors) 
   return out;
 }
 
-std::vector<double> eigenvalues(const Tridiagonal& t, double tolerance) {
+namespace {
+
+// Bisection in T for all eigenvalues side by side, down to `tolerance` of the widest Gershgorin disc; off-diagonal squares of
+// that unit are at least `least`.
+template <class T>
+std::vector<double> bisected(const Tridiagonal& t, double tolerance, double least,
+                             SturmKernel<T> sturm) {
   const auto n = t.diagonal.size();
-  std::vector<double> low(n), high(n);
-  if (n == 0) return low;
-  // In units of the widest Gershgorin disc.
+  std::vector<double> out(n);
+  if (n == 0) return out;
   double reach = 0.0;
   for (std::size_t k = 0; k < n; ++k) {
     double radius = std::abs(t.diagonal[k]);
@@ -69,17 +74,16 @@ std::vector<double> eigenvalues(const Tridiagonal& t, double tolerance) {
     if (k + 1 < n) radius += std::abs(t.off_diagonal[k]);
     reach = std::max(reach, radius);
   }
-  if (!(reach > 0.0)) return low;
-  std::vector<double> diagonal(n), off_squares(n);
-  for (std::size_t k = 0; k < n; ++k) diagonal[k] = t.diagonal[k] / reach;
+  if (!(reach > 0.0)) return out;
+  std::vector<T> diagonal(n), off_squares(n);
+  for (std::size_t k = 0; k < n; ++k) diagonal[k] = static_cast<T>(t.diagonal[k] / reach);
   for (std::size_t k = 0; k + 1 < n; ++k) {
     const double off = t.off_diagonal[k] / reach;
-    off_squares[k] = std::max(off * off, 1e-32);  // moves no eigenvalue by more than 1e-16
+    off_squares[k] = static_cast<T>(std::max(off * off, least));
   }
 
-  const SturmKernel sturm = panel_kernels().sturm;
   const std::size_t lanes = (n + kSturmLanes - 1) / kSturmLanes * kSturmLanes;
-  std::vector<double> x(lanes), below(lanes);
+  std::vector<T> x(lanes), below(lanes), low(n), high(n);
   const auto count = [&] {
     for (std::size_t first = 0; first < lanes; first += kSturmLanes) {
       sturm(diagonal.data(), off_squares.data(), static_cast<int>(n), x.data() + first,
@@ -88,22 +92,39 @@ std::vector<double> eigenvalues(const Tridiagonal& t, double tolerance) {
   };
   // A first look at as many even points as there are lanes cuts the range for all eigenvalues.
   const double step = 2.0 / (static_cast<double>(lanes) + 1.0);
-  for (std::size_t i = 0; i < lanes; ++i) x[i] = -1.0 + step * (static_cast<double>(i) + 1.0);
+  for (std::size_t i = 0; i < lanes; ++i)
+    x[i] = static_cast<T>(-1.0 + step * (static_cast<double>(i) + 1.0));
   count();
   for (std::size_t k = 0, i = 0; k < n; ++k) {
-    while (i < lanes && below[i] <= static_cast<double>(k)) ++i;
-    low[k] = i == 0 ? -1.0 - 1e-12 : x[i - 1];
-    high[k] = i == lanes ? 1.0 + 1e-12 : x[i];
+    while (i < lanes && below[i] <= static_cast<T>(k)) ++i;
+    low[k] = i == 0 ? static_cast<T>(-1.0 - 1e-6) : x[i - 1];
+    high[k] = i == lanes ? static_cast<T>(1.0 + 1e-6) : x[i];
   }
-  for (double width = step; width > std::max(tolerance, 0x1p-50); width *= 0.5) {
-    for (std::size_t k = 0; k < n; ++k) x[k] = 0.5 * (low[k] + high[k]);
+  for (double width = step; width > tolerance; width *= 0.5) {
+    for (std::size_t k = 0; k < n; ++k) x[k] = T(0.5) * (low[k] + high[k]);
     count();
     for (std::size_t k = 0; k < n; ++k) {
-      (below[k] <= static_cast<double>(k) ? low[k] : high[k]) = x[k];
+      const bool above = below[k] <= static_cast<T>(k);
+      low[k] = above ? x[k] : low[k];
+      high[k] = above ? high[k] : x[k];
     }
   }
-  for (std::size_t k = 0; k < n; ++k) low[k] = 0.5 * (low[k] + high[k]) * reach;
-  return low;
+  for (std::size_t k = 0; k < n; ++k)
+    out[k] = 0.5 * (static_cast<double>(low[k]) + static_cast<double>(high[k])) * reach;
+  return out;
+}
+
+}  // namespace
+
+std::vector<double> eigenvalues(const Tridiagonal& t, double tolerance) {
+  // 1e-32 moves no eigenvalue by more than 1e-16.
+  return bisected<double>(t, std::max(tolerance, 0x1p-50), 1e-32, panel_kernels().sturm);
+}
+
+std::vector<double> eigenvalues_single(const Tridiagonal& t) {
+  // FP32 knows no eigenvalue to more than this; 1e-16 moves none by more than 1e-8.
+  constexpr double kTolerance = 0x1p-22;
+  return bisected<float>(t, kTolerance, 1e-16, panel_kernels().single_sturm);
 }
 
 }  // namespace ullage::spectrum

@@ -144,9 +144,7 @@ Tridiagonal tridiagonalise_single(const Matrix& s) {
 }
 
 std::vector<double> estimated_eigenvalues(const Matrix& s) {
-  // FP32 knows no eigenvalue to more than this.
-  constexpr double kTolerance = 0x1p-22;
-  return s.rows() > kSingleFrom ? eigenvalues(tridiagonalise_single(s), kTolerance)
+  return s.rows() > kSingleFrom ? eigenvalues_single(tridiagonalise_single(s))
                                 : eigenvalues(tridiagonalise(Square(s)));
 }
 

@@ -278,6 +278,35 @@ TEST(Expected, the_diagonal_is_that_of_the_dense_form) {
   }
 }
 
+// Wide heads that turn take FP32, those close to singular (the last two) FP64.
+TEST(Expected, the_diagonal_of_wide_heads_is_that_of_the_dense_form) {
+  std::mt19937_64 random(15);
+  for (const Recipe& recipe :
+       {Recipe{.head_dim = 64, .width = 192, .rope = true},
+        Recipe{.head_dim = 64, .width = 96, .bias = 0.3, .layer_norm = true, .rope = true},
+        Recipe{.head_dim = 80, .width = 160, .rope = true, .tie = 0.9},
+        Recipe{.head_dim = 64, .width = 128, .bias = 0.5, .rope = true, .tie = -0.6},
+        Recipe{.head_dim = 64, .width = 128, .rope = true, .tie = 1.0},
+        Recipe{.head_dim = 64, .width = 128, .rope = true, .decay = 0.95},
+        Recipe{.head_dim = 64, .width = 128, .rope = true, .decay = 0.8},
+        Recipe{.head_dim = 64, .width = 64, .bias = 0.2, .layer_norm = true, .rope = true}}) {
+    const Model model = make(recipe, random);
+    for (const double probability : {1e-2, 1e-6, 1e-12}) {
+      double dense = 0.0;
+      for (const CpuPath path : kCpuPaths) {
+        if (!refusal(path).empty()) continue;
+        const ScopedCpuPath scoped(path);
+        Result<LogitTails> tails = LogitTails::make(model.head(), {4096, probability, true});
+        ASSERT_TRUE(tails.ok());
+        const double ours = tails->diagonal().value;
+        if (dense == 0.0) dense = dense_diagonal(model, 4096.0, probability, ours);
+        EXPECT_GE(ours, dense * (1.0 - 2e-6)) << recipe.tie << ' ' << recipe.decay;
+        EXPECT_LE(ours, dense * (1.0 + 3e-5)) << recipe.tie << ' ' << recipe.decay;
+      }
+    }
+  }
+}
+
 // A^T B read from BF16 products is off by 2e-4 of |A||B|: so may the diagonal be, on Grams of any condition.
 TEST(Expected, the_diagonal_bears_a_rounded_product) {
   std::mt19937_64 random(6);

@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <deque>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,19 @@
 
 namespace ullage::cuda {
 
+using spectrum::Element;
+using spectrum::gaussian;
+using spectrum::MadeRows;
+using spectrum::Matrix;
+
+// Gains of every size between 0.05 and 2.
+inline std::vector<double> gains(int width, std::mt19937_64& random) {
+  std::uniform_real_distribution<double> uniform(0.05, 2.0);
+  std::vector<double> out(static_cast<std::size_t>(width));
+  for (double& value : out) value = uniform(random);
+  return out;
+}
+
 enum class Layout {
   as_made,  // rows three elements apart: nothing is aligned
   aligned,  // rows start at multiples of 16 bytes
@@ -20,11 +34,11 @@ enum class Layout {
 // Owns the device memory of the heads that are added.
 class DeviceHeads {
  public:
-  int add(const spectrum::MadeRows& made, Layout layout) {
+  int add(const MadeRows& made, Layout layout) {
     const spectrum::HeadRows& rows = made.rows;
-    const std::size_t size = rows.element == spectrum::Element::bf16  ? 2
-                             : rows.element == spectrum::Element::f32 ? 4
-                                                                      : 8;
+    const std::size_t size = rows.element == Element::bf16  ? 2
+                             : rows.element == Element::f32 ? 4
+                                                            : 8;
     DeviceRows side;
     side.element = rows.element;
     side.rows = rows.rows;

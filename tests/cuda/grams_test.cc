@@ -15,11 +15,6 @@
 namespace ullage::cuda {
 namespace {
 
-using spectrum::Element;
-using spectrum::gaussian;
-using spectrum::MadeRows;
-using spectrum::Matrix;
-
 using GramsTest = GpuTest;
 
 struct Shape {
@@ -28,13 +23,6 @@ struct Shape {
 };
 constexpr Shape kShapes[] = {{1, 1},    {4, 7},     {16, 64},  {40, 65},  {64, 200},  {80, 95},
                              {96, 200}, {128, 136}, {17, 500}, {144, 70}, {256, 192}, {129, 64}};
-
-std::vector<double> gains(int width, std::mt19937_64& random) {
-  std::uniform_real_distribution<double> uniform(0.05, 2.0);
-  std::vector<double> out(static_cast<std::size_t>(width));
-  for (double& value : out) value = uniform(random);
-  return out;
-}
 
 TEST_F(GramsTest, EveryShapeElementAndFold) {
   std::mt19937_64 random(1);

@@ -13,11 +13,6 @@
 namespace ullage::cuda {
 namespace {
 
-using spectrum::Element;
-using spectrum::gaussian;
-using spectrum::MadeRows;
-using spectrum::Matrix;
-
 class GraphTest : public GpuTest {
  protected:
   void SetUp() override {

@@ -15,11 +15,6 @@
 namespace ullage::cuda {
 namespace {
 
-using spectrum::Element;
-using spectrum::gaussian;
-using spectrum::MadeRows;
-using spectrum::Matrix;
-
 using PowerIterationTest = GpuTest;
 
 struct Shape {

@@ -15,19 +15,7 @@
 namespace ullage::cuda {
 namespace {
 
-using spectrum::Element;
-using spectrum::gaussian;
-using spectrum::MadeRows;
-using spectrum::Matrix;
-
 using SpectraTest = GpuTest;
-
-std::vector<double> gains(int width, std::mt19937_64& random) {
-  std::uniform_real_distribution<double> uniform(0.05, 2.0);
-  std::vector<double> out(static_cast<std::size_t>(width));
-  for (double& value : out) value = uniform(random);
-  return out;
-}
 
 struct Truth {
   double sigma, query, key;

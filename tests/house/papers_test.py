@@ -1,5 +1,6 @@
 """docs/papers.md: every row that claims to stand names functions that are declared and a command that exists."""
 
+import ast
 import pathlib
 import re
 
@@ -41,6 +42,18 @@ def declared(name, root=ROOT):
     return any(re.search(rf"\b{re.escape(symbol)}\b", code_of(header)) for header in headers)
 
 
+def in_python(name, root=ROOT):
+    """Whether `ullage.module.name` is in its module's __all__."""
+    module, _, symbol = name.rpartition(".")
+    path = root / "python" / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not path.is_file():
+        return False
+    tree = ast.parse(path.read_text())
+    lists = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
+    return any(symbol in ast.literal_eval(names) for names in lists)
+
+
 def wrong_with(row, root=ROOT):
     """What is wrong with a row, or nothing."""
     functions = re.findall(r"`([^`]+)`", row["functions"])
@@ -49,10 +62,11 @@ def wrong_with(row, root=ROOT):
         return None
     if row["status"] != "stands":
         return f"status {row['status']}"
-    if not functions or not commands:
+    python = [name for name in functions if name.startswith("ullage.")]
+    if not functions or not (commands or python):
         return "stands without a function or a command"
     for name in functions:
-        if not declared(name, root):
+        if not (in_python if name in python else declared)(name, root):
             return f"{name} is not declared"
     sources = "".join(path.read_text() for folder in ("apps", "src/experiments")
                       for path in sorted((root / folder).rglob("*.cc")))
@@ -108,3 +122,10 @@ def test_wrong_rows_are_found(tmp_path):
     assert 'no "skan"' in wrong_with(good | {"command": "`ullage skan`"}, tmp_path)
     assert "without" in wrong_with(good | {"functions": "-"}, tmp_path)
     assert "status" in wrong_with(good | {"status": "soon"}, tmp_path)
+    module = tmp_path / "python/ullage/torch/__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text('__all__ = ["attention"]\n')
+    called = good | {"functions": "`ullage.torch.attention`", "command": "-"}
+    assert wrong_with(called, tmp_path) is None
+    assert "not declared" in wrong_with(called | {"functions": "`ullage.torch.gone`"}, tmp_path)
+    assert "not declared" in wrong_with(called | {"functions": "`ullage.gone.attention`"}, tmp_path)

@@ -9,6 +9,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = (ROOT / os.environ.get("ULLAGE", "build/release/bin/ullage")).resolve().parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # dense.py
 if (BUILD / "python" / "ullage").is_dir():
     sys.path.insert(0, str(BUILD / "python"))
 

@@ -16,6 +16,13 @@ import numpy, ullage
 assert importlib.util.find_spec("torch") is None and importlib.util.find_spec("ml_dtypes") is None
 values, counts = ullage.cast(numpy.float32([0.1, 448, 1e9]), "e4m3", counts=True)
 assert values.tolist() == [0.1015625, 448.0, 448.0] and counts.saturated == 1, (values, counts)
+for name in ("torch", "huggingface"):
+    try:
+        getattr(ullage, name)
+    except ModuleNotFoundError as error:
+        assert f"pip install 'ullage[{name}]'" in str(error), error
+    else:
+        raise AssertionError(name)
 print(ullage.__file__)
 """
 
@@ -38,7 +45,8 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_the_package_and_its_stubs(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"ullage/__init__.py", "ullage/_cast.py", "ullage/_core.pyi", "ullage/py.typed"} <= names
+    assert {"ullage/__init__.py", "ullage/_cast.py", "ullage/_core.pyi", "ullage/py.typed", "ullage/huggingface.py",
+            "ullage/torch/__init__.py", "ullage/torch/_operator.py"} <= names
     assert len([name for name in names if name.startswith("ullage/_core") and name.endswith(".so")]) == 1
     assert not [name for name in names if not name.startswith("ullage")]
 

@@ -18,9 +18,9 @@ def test_stubs_are_current(tmp_path):
     assert stubs.read_text() == made.read_text(), f"python -m nanobind.stubgen -m ullage._core -o {stubs}"
 
 
-def test_stubs_name_every_function():
+def test_stubs_name_everything():
     stubs = ast.parse((ROOT / "python" / "ullage" / "_core.pyi").read_text())
-    named = {node.name for node in stubs.body if isinstance(node, ast.FunctionDef)}
+    named = {node.name for node in stubs.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     assert named == {name for name in dir(ullage._core) if not name.startswith("_")}
 
 

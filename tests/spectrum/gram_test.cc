@@ -171,21 +171,55 @@ TEST_P(GramOnPath, CrossMatchesWithinBf16) {
   GramWorkspace workspace;
   for (const Element element : kElements) {
     for (const bool project : {false, true}) {
-      const MadeRows a(gaussian(40, 201, random), element, gains(201, random), project);
-      const MadeRows b(gaussian(24, 201, random), element, {}, project);
-      Gram gram_a;
-      Gram gram_b;
-      Matrix cross;
-      ASSERT_TRUE(gram(a.rows, Arithmetic::fast, workspace, gram_a));
-      ASSERT_TRUE(gram(b.rows, Arithmetic::fast, workspace, gram_b));
-      ASSERT_TRUE(cross_gram(a.rows, gram_a, b.rows, gram_b, workspace, cross));
-      const std::vector<long double> want = long_product(a.folded(), b.folded(), 201);
-      for (int i = 0; i < 40; ++i) {
-        for (int j = 0; j < 24; ++j) {
-          const double scale = std::sqrt(gram_a.values(i, i) * gram_b.values(j, j));
-          ASSERT_NEAR(cross(i, j), static_cast<double>(want[static_cast<std::size_t>(i * 24 + j)]),
-                      scale * 0x1p-8);
+      for (const bool project_key : {false, true}) {
+        const MadeRows a(gaussian(40, 201, random), element, gains(201, random), project);
+        const MadeRows b(gaussian(24, 201, random), element, {}, project_key);
+        Gram gram_a;
+        Gram gram_b;
+        Matrix cross;
+        ASSERT_TRUE(gram(a.rows, Arithmetic::fast, workspace, gram_a));
+        ASSERT_TRUE(gram(b.rows, Arithmetic::fast, workspace, gram_b));
+        ASSERT_TRUE(cross_gram(a.rows, gram_a, b.rows, gram_b, workspace, cross));
+        const std::vector<long double> want = long_product(a.folded(), b.folded(), 201);
+        for (int i = 0; i < 40; ++i) {
+          for (int j = 0; j < 24; ++j) {
+            const double scale = std::sqrt(gram_a.values(i, i) * gram_b.values(j, j));
+            ASSERT_NEAR(cross(i, j),
+                        static_cast<double>(want[static_cast<std::size_t>(i * 24 + j)]),
+                        scale * 0x1p-8);
+          }
         }
+      }
+    }
+  }
+}
+
+// The folded rows are of order one, the stored ones beyond FP32's squares: no product of those in one pass.
+TEST_P(GramOnPath, CrossOfWideGains) {
+  std::mt19937_64 random(18);
+  GramWorkspace workspace;
+  for (const double size : {1e-30, 1e20}) {
+    Matrix values = gaussian(8, 50, random);
+    for (int i = 0; i < 8; ++i)
+      for (double& value : values.row(i)) value *= size;
+    const MadeRows a(values, Element::bf16, std::vector<double>(50, 1.0 / size), false);
+    const MadeRows b(gaussian(8, 50, random), Element::bf16, {}, false);
+    Gram stored, gram_a, gram_b;
+    PackedRows packed;
+    Matrix product, cross;
+    ASSERT_TRUE(gram_pass(b.rows, workspace,
+                          {.folded = &gram_b, .keep = &packed, .keep_gain = a.rows.gain}));
+    ASSERT_TRUE(
+        gram_pass(a.rows, workspace,
+                  {.stored = &stored, .folded = &gram_a, .other = &packed, .product = &product}));
+    EXPECT_EQ(product.rows(), 0);
+    ASSERT_TRUE(cross_gram(a.rows, gram_a, b.rows, gram_b, workspace, cross));
+    const std::vector<long double> want = long_product(a.folded(), b.folded(), 50);
+    for (int i = 0; i < 8; ++i) {
+      for (int j = 0; j < 8; ++j) {
+        const double scale = std::sqrt(gram_a.values(i, i) * gram_b.values(j, j));
+        ASSERT_NEAR(cross(i, j), static_cast<double>(want[static_cast<std::size_t>(i * 8 + j)]),
+                    scale * 0x1p-8);
       }
     }
   }
@@ -203,7 +237,8 @@ TEST_P(GramOnPath, OnePassMakesWhatSeparateOnesMake) {
         Gram stored, folded, key, want_stored, want_folded, want_key;
         PackedRows packed;
         Matrix product, want_product;
-        ASSERT_TRUE(gram_pass(b.rows, workspace, {.folded = &key, .keep = &packed}));
+        ASSERT_TRUE(gram_pass(b.rows, workspace,
+                              {.folded = &key, .keep = &packed, .keep_gain = a.rows.gain}));
         ASSERT_EQ(packed.empty(), element == Element::f64);
         GramPass pass{.stored = &stored, .folded = &folded};
         if (!packed.empty()) {
@@ -225,6 +260,7 @@ TEST_P(GramOnPath, OnePassMakesWhatSeparateOnesMake) {
         same(stored, want_stored);
         same(folded, want_folded);
         same(key, want_key);
+        ASSERT_EQ(product.rows(), packed.empty() ? 0 : 40);
         for (int i = 0; i < product.rows(); ++i)
           for (int j = 0; j < product.columns(); ++j) ASSERT_EQ(product(i, j), want_product(i, j));
       }

@@ -30,10 +30,11 @@ std::vector<double> gaussian_vector(int n, std::mt19937_64& random) {
   return {x.row(0).begin(), x.row(0).end()};
 }
 
-Matrix matrix_of(const Square& s) {
+template <class T>
+Matrix matrix_of(const SquareOf<T>& s) {
   Matrix out(s.size(), s.size());
   for (int i = 0; i < s.size(); ++i) {
-    for (int j = 0; j < s.size(); ++j) out(i, j) = s(i, j);
+    for (int j = 0; j < s.size(); ++j) out(i, j) = static_cast<double>(s(i, j));
   }
   return out;
 }
@@ -46,33 +47,43 @@ double distance(const Matrix& a, const Matrix& b) {
   return largest;
 }
 
-Matrix clean_upper(const Square& r) {
-  Matrix out(r.size(), r.size());
+template <class T>
+Matrix clean_upper(const SquareOf<T>& r) {
+  Matrix out = matrix_of(r);
   for (int i = 0; i < r.size(); ++i) {
-    for (int j = i; j < r.size(); ++j) out(i, j) = r(i, j);
+    for (int j = 0; j < i; ++j) out(i, j) = 0.0;
   }
   return out;
 }
 
-TEST_P(PanelsOnPath, factor_and_solve) {
+// `unit`: of FP64 1, of FP32 its roundoff over FP64's.
+template <class T>
+void expect_factor_and_solve(double unit) {
   std::mt19937_64 random(1);
   for (const int n : kSizes) {
     const Matrix g = gram_of(n, random);
-    Square r(g);
+    SquareOf<T> r(g);
     ASSERT_TRUE(factor(r)) << n;
     const Matrix upper = clean_upper(r);
-    EXPECT_LE(distance(transposed_multiply(upper, upper), g), 1e-14 * n) << n;
+    EXPECT_LE(distance(transposed_multiply(upper, upper), g), 1e-14 * n * unit) << n;
 
     const Matrix c = gaussian(n, n, random);
-    Square y(c);
+    SquareOf<T> y(c);
     solve_transposed(r, y);
-    EXPECT_LE(distance(transposed_multiply(upper, matrix_of(y)), c), 1e-13 * n) << n;
+    EXPECT_LE(distance(transposed_multiply(upper, matrix_of(y)), c), 1e-13 * n * unit) << n;
     std::vector<double> x = gaussian_vector(n, random);
     const std::vector<double> before = x;
-    solve_transposed(r, x);
+    solve_transposed(r, std::span<double>(x));
     const std::vector<double> back = transposed_multiply(upper, x);
-    for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(back[i], before[i], 1e-13 * n);
+    for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(back[i], before[i], 1e-13 * n * unit);
   }
+}
+
+constexpr double kSingleUnit = 0x1p-24 / 0x1p-53;
+
+TEST_P(PanelsOnPath, factor_and_solve) {
+  expect_factor_and_solve<double>(1.0);
+  expect_factor_and_solve<float>(kSingleUnit);
 }
 
 TEST_P(PanelsOnPath, factor_refuses_what_is_not_positive) {
@@ -97,7 +108,9 @@ TEST_P(PanelsOnPath, factor_refuses_what_is_not_positive) {
   }
 }
 
-TEST_P(PanelsOnPath, products) {
+template <class T>
+void expect_products(double unit) {
+  using Panel = SquareOf<T>;
   std::mt19937_64 random(3);
   for (const int n : kSizes) {
     const Matrix a = gaussian(n, n, random);
@@ -105,27 +118,30 @@ TEST_P(PanelsOnPath, products) {
     for (int i = 0; i < n; ++i) {
       for (int j = i + 1; j < n; ++j) l(i, j) = 0.0;
     }
-    const double close = 1e-13 * n;
-    EXPECT_LE(
-        distance(matrix_of(transposed_product(Square(a), Shape::full, Square(l), Shape::lower)),
-                 transposed_multiply(a, l)),
-        close);
-    EXPECT_LE(
-        distance(matrix_of(transposed_product(Square(l), Shape::lower, Square(a), Shape::full)),
-                 transposed_multiply(l, a)),
-        close);
-    EXPECT_LE(distance(matrix_of(symmetric_product(Square(a), Shape::full, Square(a))),
+    const double close = 1e-13 * n * unit;
+    EXPECT_LE(distance(matrix_of(transposed_product(Panel(a), Shape::full, Panel(l), Shape::lower)),
+                       transposed_multiply(a, l)),
+              close);
+    EXPECT_LE(distance(matrix_of(transposed_product(Panel(l), Shape::lower, Panel(a), Shape::full)),
+                       transposed_multiply(l, a)),
+              close);
+    EXPECT_LE(distance(matrix_of(symmetric_product(Panel(a), Shape::full, Panel(a))),
                        transposed_multiply(a, a)),
               close);
     const Matrix g = gram_of(n, random);
     const Matrix gl = multiply(g, l);
-    EXPECT_LE(distance(matrix_of(symmetric_product(Square(l), Shape::lower, Square(gl))),
+    EXPECT_LE(distance(matrix_of(symmetric_product(Panel(l), Shape::lower, Panel(gl))),
                        transposed_multiply(l, gl)),
               close * n);
-    const Matrix twice = matrix_of(transposed(transposed(Square(a))));
-    EXPECT_EQ(distance(twice, a), 0.0);
-    EXPECT_EQ(transposed(Square(a))(0, n - 1), a(n - 1, 0));
+    const Matrix twice = matrix_of(transposed(transposed(Panel(a))));
+    EXPECT_EQ(distance(twice, matrix_of(Panel(a))), 0.0);
+    EXPECT_EQ(transposed(Panel(a))(0, n - 1), Panel(a)(n - 1, 0));
   }
+}
+
+TEST_P(PanelsOnPath, products) {
+  expect_products<double>(1.0);
+  expect_products<float>(kSingleUnit);
 }
 
 // det(y I - T), p^T (y I - T)^-1 p and all eigenvalues are those of the dense matrix.

@@ -16,11 +16,19 @@
 
 namespace ullage::spectrum {
 
-// rows x columns, row-major, contiguous.
+// Asks for memory whose entries are all about to be written.
+struct Unwritten {};
+inline constexpr Unwritten kUnwritten = {};
+
+// rows x columns, row-major, contiguous; zeros at first unless kUnwritten.
 class Matrix {
  public:
   Matrix() = default;
   Matrix(int rows, int columns)
+      : rows_(rows),
+        columns_(columns),
+        values_(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns), 0.0) {}
+  Matrix(int rows, int columns, Unwritten /*tag*/)
       : rows_(rows),
         columns_(columns),
         values_(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns)) {}
@@ -58,6 +66,7 @@ std::vector<double> multiply(const Matrix& a, std::span<const double> x);
 std::vector<double> transposed_multiply(const Matrix& a, std::span<const double> x);
 
 // Largest |entry|; NaN if any is NaN, infinity if any is infinite and none NaN.
+double largest_magnitude(std::span<const double> values);
 double largest_magnitude(const Matrix& a);
 
 double trace(const Matrix& s);

@@ -77,8 +77,9 @@ class GramWorkspace {
   std::unique_ptr<Buffers> buffers_;
 };
 
-// Folded rows in the layout in which the CPU multiplies them: one side of a cross Gram, kept from the pass that made its
-// own Gram. BF16 where the CPU multiplies that, else FP32.
+// One side of a cross Gram in the layout in which the CPU multiplies it, kept from the pass that made its own Gram: the
+// folded rows times the other side's gain, so that the other side takes part as it is stored. BF16 where the CPU multiplies
+// that, else FP32.
 class PackedRows {
  public:
   [[nodiscard]] bool empty() const { return rows_ == 0; }
@@ -97,10 +98,15 @@ class PackedRows {
 
 // What one reading of a head's rows is to make; null: nothing.
 struct GramPass {
-  Gram* stored = nullptr;      // of the rows as stored
-  Gram* folded = nullptr;      // of the folded rows
-  PackedRows* keep = nullptr;  // the folded rows; empty where only FP64 resolves them
-  // Folded rows times other's, transposed, as cross_gram makes it; 0 x 0 where only FP64 resolves these rows.
+  Gram* stored = nullptr;  // of the rows as stored
+  Gram* folded = nullptr;  // of the folded rows
+  PackedRows* keep =
+      nullptr;  // the folded rows times keep_gain; empty where only FP64 resolves them
+  std::span<const double> keep_gain =
+      {};  // of the rows that they will be multiplied with; empty: ones
+  // These rows' folded ones times other's, transposed, as cross_gram makes it; 0 x 0 where only FP64 resolves these rows.
+  // `other` was kept with this side's gain and with its mean taken away if this side's is. Asks for `stored` too, whose
+  // range it shares, where anything is folded.
   const PackedRows* other = nullptr;
   Matrix* product = nullptr;
 };

@@ -4,6 +4,7 @@
 // head_dim 128 against OpenBLAS 0.3.21: factor 93 -> 19 us, triangular solve 221 -> 38 us.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -14,22 +15,24 @@ namespace ullage::spectrum {
 
 // A square matrix padded with zeros to a multiple of 16, row-major. Rows are 8 apart beyond that, so that rows of a
 // power of two do not alias in the cache.
-class Square {
+template <class T>
+class SquareOf {
  public:
-  Square() = default;
-  explicit Square(int size)
-      : size_(size),
-        extent_((size + 15) / 16 * 16),
-        values_(static_cast<std::size_t>(extent_) * static_cast<std::size_t>(stride())) {}
-  explicit Square(const Matrix& m);
+  SquareOf() = default;
+  explicit SquareOf(int size) : SquareOf(size, kUnwritten) {
+    std::fill(values_.begin(), values_.end(), T(0));
+  }
+  // Only the padding is zeros.
+  SquareOf(int size, Unwritten tag);
+  explicit SquareOf(const Matrix& m);
 
   [[nodiscard]] int size() const { return size_; }
   [[nodiscard]] int extent() const { return extent_; }  // with the padding
   [[nodiscard]] int stride() const { return extent_ + 8; }
-  [[nodiscard]] double* row(int i) { return values_.data() + offset(i); }
-  [[nodiscard]] const double* row(int i) const { return values_.data() + offset(i); }
-  double& operator()(int i, int j) { return row(i)[j]; }
-  double operator()(int i, int j) const { return row(i)[j]; }
+  [[nodiscard]] T* row(int i) { return values_.data() + offset(i); }
+  [[nodiscard]] const T* row(int i) const { return values_.data() + offset(i); }
+  T& operator()(int i, int j) { return row(i)[j]; }
+  T operator()(int i, int j) const { return row(i)[j]; }
 
  private:
   [[nodiscard]] std::size_t offset(int i) const {
@@ -37,28 +40,42 @@ class Square {
   }
   int size_ = 0;
   int extent_ = 0;
-  std::vector<double, PooledAllocator<double>> values_;
+  std::vector<T, PooledAllocator<T>> values_;
 };
+using Square = SquareOf<double>;
+
+// Estimates of matrices wider than this use FP32; up to it FP64 costs no more.
+inline constexpr int kSingleFrom = 48;
+
+// Each in FP64 and, for estimates, in FP32.
 
 // In place: the upper triangle of w becomes R with R^T R = w; below it is scratch. False where w is not positive
 // definite to working precision. The padding must be that of a Square or the identity's.
-bool factor(Square& w);
+template <class T>
+bool factor(SquareOf<T>& w);
 
 // y = R^-T y for an upper factor R.
-void solve_transposed(const Square& r, Square& y);
-void solve_transposed(const Square& r, std::span<double> y);
+template <class T>
+void solve_transposed(const SquareOf<T>& r, SquareOf<T>& y);
+template <class T>
+void solve_transposed(const SquareOf<T>& r, std::span<double> y);
 
-Square transposed(const Square& a);
+template <class T>
+SquareOf<T> transposed(const SquareOf<T>& a);
 
 // a^T b. Where `a` or `b` is lower triangular only rows from the diagonal on are read.
 enum class Shape { full, lower };
-Square transposed_product(const Square& a, Shape shape_a, const Square& b, Shape shape_b);
+template <class T>
+SquareOf<T> transposed_product(const SquareOf<T>& a, Shape shape_a, const SquareOf<T>& b,
+                               Shape shape_b);
 // The same where the result is symmetric: its upper tiles computed, then mirrored.
-Square symmetric_product(const Square& a, Shape shape_a, const Square& b);
+template <class T>
+SquareOf<T> symmetric_product(const SquareOf<T>& a, Shape shape_a, const SquareOf<T>& b);
 
-// 8 x 16 of c, c += a^T b or c -= a^T b over `depth` rows of a (8 wide) and b (16 wide); strides in doubles.
-using TileKernel = void (*)(const double* a, std::ptrdiff_t stride_a, const double* b,
-                            std::ptrdiff_t stride_b, int depth, double* c,
+// 8 x 16 of c, c += a^T b or c -= a^T b over `depth` rows of a (8 wide) and b (16 wide); strides in entries.
+template <class T>
+using TileKernel = void (*)(const T* a, std::ptrdiff_t stride_a, const T* b,
+                            std::ptrdiff_t stride_b, int depth, T* c,
                             std::ptrdiff_t stride_c) noexcept;
 
 // One step of a Householder reduction on blocks of 8, upper block triangle of a symmetric a, rows from `first` (a
@@ -67,27 +84,29 @@ using ReflectKernel = void (*)(double* a, std::ptrdiff_t stride, int first, int 
                                const double* w, const double* next, double* p) noexcept;
 
 // below[i] = how many eigenvalues of a tridiagonal matrix lie below x[i], for kSturmLanes points. Entries of order
-// one at most, no off-diagonal square smaller than 1e-32.
+// one at most, no off-diagonal square smaller than 1e-32, in FP32 1e-16.
 inline constexpr int kSturmLanes = 32;
-using SturmKernel = void (*)(const double* diagonal, const double* off_squares, int n,
-                             const double* x, double* below) noexcept;
+template <class T>
+using SturmKernel = void (*)(const T* diagonal, const T* off_squares, int n, const T* x,
+                             T* below) noexcept;
 
 // y = R^-T y for eight rows of y and the 8 x 8 upper triangle at r; `columns` a multiple of 8.
-using SolveKernel = void (*)(const double* r, std::ptrdiff_t stride_r, double* y,
-                             std::ptrdiff_t stride_y, int columns) noexcept;
-void solve_portable(const double* r, std::ptrdiff_t stride_r, double* y, std::ptrdiff_t stride_y,
-                    int columns) noexcept;
-void solve_avx2(const double* r, std::ptrdiff_t stride_r, double* y, std::ptrdiff_t stride_y,
-                int columns) noexcept;
-void solve_avx512(const double* r, std::ptrdiff_t stride_r, double* y, std::ptrdiff_t stride_y,
-                  int columns) noexcept;
+template <class T>
+using SolveKernel = void (*)(const T* r, std::ptrdiff_t stride_r, T* y, std::ptrdiff_t stride_y,
+                             int columns) noexcept;
 
+template <class T>
+struct TileKernels {
+  TileKernel<T> add;
+  TileKernel<T> subtract;
+  SolveKernel<T> solve;
+};
 struct PanelKernels {
-  TileKernel add;
-  TileKernel subtract;
+  TileKernels<double> tiles;
+  const TileKernels<float>* single_tiles;
   ReflectKernel reflect;
-  SturmKernel sturm;
-  SolveKernel solve;
+  SturmKernel<double> sturm;
+  SturmKernel<float> single_sturm;
 };
 extern const PanelKernels kPanelsPortable;
 extern const PanelKernels kPanelsAvx2;

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
+#include <utility>
 
 namespace ullage::spectrum {
 
@@ -19,6 +21,15 @@ struct PooledAllocator {
   template <class U>
   PooledAllocator(const PooledAllocator<U>& /*other*/) noexcept {
   }  // NOLINT(google-explicit-constructor)
+  // Elements made without a value are left as they are: containers say where they want zeros.
+  template <class U>
+  void construct(U* place) noexcept {
+    ::new (static_cast<void*>(place)) U;
+  }
+  template <class U, class... Arguments>
+  void construct(U* place, Arguments&&... arguments) {
+    ::new (static_cast<void*>(place)) U(std::forward<Arguments>(arguments)...);
+  }
   T* allocate(std::size_t count) { return static_cast<T*>(pooled_allocate(count * sizeof(T))); }
   void deallocate(T* block, std::size_t count) noexcept { pooled_free(block, count * sizeof(T)); }
   friend bool operator==(const PooledAllocator&, const PooledAllocator&) { return true; }

@@ -61,7 +61,7 @@ Result<ConcatenatedSigma> concatenated_sigma(std::span<const HeadRows> queries,
 class StreamingSigma {
  public:
   static constexpr int kBlock = 8;
-  // After `last_pass` passes the block is not made ready for another.
+  // After `last_pass` passes the block is not made ready for another; where that is given, only then is there an estimate.
   StreamingSigma(int query_width, int key_width, int groups,
                  int last_pass = std::numeric_limits<int>::max());
   // The query heads that share a key head, and that key head.

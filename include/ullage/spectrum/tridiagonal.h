@@ -21,6 +21,9 @@ Tridiagonal tridiagonalise_single(const Matrix& s);
 // Eigenvalues in ascending order, each within `tolerance` of the largest magnitude (2^-50 at least).
 std::vector<double> eigenvalues(const Tridiagonal& t, double tolerance = 0x1p-26);
 
+// The same in FP32, within 2^-22.
+std::vector<double> eigenvalues_single(const Tridiagonal& t);
+
 // Eigenvalues of a small symmetric matrix, ascending, for estimates: in FP32 where it is wide enough for that to pay.
 std::vector<double> estimated_eigenvalues(const Matrix& s);
 
