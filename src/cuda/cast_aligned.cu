@@ -1,4 +1,4 @@
-// The fast casts: whole blocks without gaps, a warp a block, in turns of 512 elements whose loads run ahead.
+// The fast casts: whole blocks without gaps, half a warp a block, in turns of 256 elements whose loads run ahead.
 //
 // A quad of threads takes 64 consecutive elements of a turn, each thread the sixteen that round.h names, so that it
 // adds the errors of both rows of a group itself, and its Philox blocks are its own. What the groups' rows add up to
@@ -18,9 +18,15 @@ using formats::kRow;
 constexpr unsigned kThreads = 128;
 constexpr unsigned kWarp = 32;
 constexpr unsigned kWarps = kThreads / kWarp;
-constexpr unsigned kTurnOfWarp = kWarp * kTurn;
-constexpr unsigned kTurns = kBlock / kTurnOfWarp;
-constexpr unsigned kGroupsOfTurn = kTurnOfWarp / formats::kGroup;
+// A block is half a warp's.
+constexpr unsigned kHalf = kWarp / 2;
+constexpr unsigned kHalves = kThreads / kHalf;
+constexpr unsigned kTurnOfHalf = kHalf * kTurn;
+constexpr unsigned kTurns = kBlock / kTurnOfHalf;
+constexpr unsigned kGroupsOfTurn = kTurnOfHalf / formats::kGroup;
+// Sums of a half's groups in shared memory, those of the second half 16 banks from those of the first.
+constexpr unsigned kSumsOfHalf = kGroupsOfTurn * static_cast<unsigned>(kRow);
+constexpr unsigned kSecondHalf = kSumsOfHalf + 16;
 constexpr std::uint32_t kAll = 0xFFFFFFFF;
 
 // Sixteen elements of a thread as they lie in memory: four rows of four.
@@ -98,13 +104,14 @@ __device__ __forceinline__ void transpose(std::uint32_t (&words)[4], unsigned q)
   }
 }
 
-// `at`: the thread's first element.
+// `at`: the thread's first element; mine: false for threads that only take part.
 template <int kBytes>
 __device__ __forceinline__ void store(std::uint32_t (&words)[4 * kBytes], void* codes,
-                                      std::uint64_t at, unsigned q) {
+                                      std::uint64_t at, unsigned q, bool mine) {
   char* to = static_cast<char*>(codes) + at * kBytes;
+  if constexpr (kBytes == 1) transpose(words, q);
+  if (!mine) return;
   if constexpr (kBytes == 1) {
-    transpose(words, q);
     *reinterpret_cast<uint4*>(to + 12 * q) = make_uint4(words[0], words[1], words[2], words[3]);
   } else if constexpr (kBytes == 2) {
 #pragma unroll
@@ -129,14 +136,15 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
     cast_aligned(const __grid_constant__ CastJob job) {
   // Loads that run ahead: 64 bytes a thread.
   constexpr unsigned kAhead = 4 / kSourceBytes;
-  __shared__ float4 pairs_of_warps[kWarps][kGroupsOfTurn * kRow / 4];
+  __shared__ float4 pairs_of_warps[kWarps][(kSecondHalf + kSumsOfHalf) / 4];
   const unsigned lane = threadIdx.x % kWarp;
+  const unsigned half = lane / kHalf;
   const unsigned q = lane % 4;
-  const unsigned run = lane / 4;
-  float4* const pairs_to = pairs_of_warps[threadIdx.x / kWarp];
+  const unsigned run = lane % kHalf / 4;
+  float4* const pairs_to = pairs_of_warps[threadIdx.x / kWarp] + half * (kSecondHalf / 4);
   const float* const pairs_from = reinterpret_cast<const float*>(pairs_to);
-  const std::uint64_t stride = std::uint64_t{gridDim.x} * kWarps;
-  std::uint64_t block = job.first_block + std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * kHalves;
+  std::uint64_t block = job.first_block + std::uint64_t{blockIdx.x} * kHalves + threadIdx.x / kHalf;
   const std::uint64_t offset = 64 * run + 4 * q;
   const bool fp16 = job.kind == Source::fp16;
   if (job.scratch.blocks != nullptr && blockIdx.x == 0 && threadIdx.x == 0)
@@ -146,8 +154,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   if (block < job.end_block)
 #pragma unroll
     for (unsigned turn = 0; turn < kAhead; ++turn)
-      load<kSourceBytes>(job.source, block * kBlock + turn * kTurnOfWarp + offset, ahead[turn]);
-  for (; block < job.end_block; block += stride) {
+      load<kSourceBytes>(job.source, block * kBlock + turn * kTurnOfHalf + offset, ahead[turn]);
+  // Both halves go on while the first has a block: what they do together, they do with all threads.
+  for (; block - half < job.end_block; block += stride) {
+    const bool mine = block < job.end_block;
     Tally tally;
     float sum = 0;  // of place lane % kRow
 #pragma unroll 1
@@ -155,7 +165,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
 #pragma unroll
       for (unsigned now = 0; now < kAhead; ++now) {
         const unsigned turn = turns + now;
-        const std::uint64_t at = block * kBlock + turn * kTurnOfWarp + offset;
+        const std::uint64_t at = block * kBlock + turn * kTurnOfHalf + offset;
         float x[kTurn];
         std::uint32_t x_pairs[kTurn / 2];
         if constexpr (kByPairs<kBody>) {
@@ -171,7 +181,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
         const std::uint64_t next = last ? block + stride : block;
         if (next < job.end_block)
           load<kSourceBytes>(job.source,
-                             next * kBlock + (turn + kAhead) % kTurns * kTurnOfWarp + offset,
+                             next * kBlock + (turn + kAhead) % kTurns * kTurnOfHalf + offset,
                              ahead[now]);
         std::uint32_t random[kTurn];
         if constexpr (kStochastic) draw_turn(job.options.first_index + at, job.keys, random);
@@ -183,10 +193,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
         else
           cast_turn<kBody, kStochastic, kBytes>(x, random, job.to, job.parameters, job.values,
                                                 kSourceBytes != 4, words, pairs, tally);
-        store<kBytes>(words, job.codes, at, q);
+        store<kBytes>(words, job.codes, at, q, mine);
         // Groups 2 run and 2 run + 1, the even ones first: no two threads of a store meet in a bank.
         pairs_to[4 * run + q] = make_float4(pairs[0], pairs[1], pairs[2], pairs[3]);
-        pairs_to[32 + 4 * run + q] = make_float4(pairs[4], pairs[5], pairs[6], pairs[7]);
+        pairs_to[kSumsOfHalf / 8 + 4 * run + q] =
+            make_float4(pairs[4], pairs[5], pairs[6], pairs[7]);
         __syncwarp();
 #pragma unroll
         for (unsigned group = 0; group < kGroupsOfTurn; ++group)
@@ -197,14 +208,15 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
     if (job.scratch.blocks == nullptr) continue;
     double error = 0;
 #pragma unroll
-    for (int place = 0; place < static_cast<int>(kRow); ++place)
-      error += static_cast<double>(__shfl_sync(kAll, sum, place));
-    const std::uint32_t nan = __reduce_add_sync(kAll, tally.nan);
-    const std::uint32_t saturated = __reduce_add_sync(kAll, tally.saturated);
-    const std::uint32_t flushed = __reduce_add_sync(kAll, tally.flushed);
+    for (unsigned place = 0; place < static_cast<unsigned>(kRow); ++place)
+      error += static_cast<double>(__shfl_sync(kAll, sum, half * kHalf + place));
+    const std::uint32_t together = 0xFFFFU << (half * kHalf);
+    const std::uint32_t nan = __reduce_add_sync(together, tally.nan);
+    const std::uint32_t saturated = __reduce_add_sync(together, tally.saturated);
+    const std::uint32_t flushed = __reduce_add_sync(together, tally.flushed);
     // Patterns of magnitudes ascend with them.
-    const float amax = float_of(__reduce_max_sync(kAll, bits_of(tally.largest)));
-    if (lane == 0)
+    const float amax = float_of(__reduce_max_sync(together, bits_of(tally.largest)));
+    if (lane % kHalf == 0 && mine)
       job.scratch.blocks[block] = {error, static_cast<double>(amax), nan, saturated, flushed};
   }
 }
@@ -222,7 +234,7 @@ cudaError_t launch(const CastJob& job, cudaStream_t stream) {
         &resident, cast_aligned<kBody, kStochastic, kSourceBytes, kBytes>, kThreads, 0);
   if (error != cudaSuccess) return error;
   const std::uint64_t blocks = job.end_block - job.first_block;
-  const std::uint64_t wanted = (blocks + kWarps - 1) / kWarps;
+  const std::uint64_t wanted = (blocks + kHalves - 1) / kHalves;
   const std::uint64_t most =
       static_cast<std::uint64_t>(multiprocessors) * (resident > 0 ? resident : 1);
   const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
