@@ -1,4 +1,4 @@
-// The fast casts: whole blocks without gaps, half a warp a block, in turns of 256 elements whose loads run ahead.
+// The fast casts: whole blocks without gaps, a warp two blocks at once, in turns of 512 elements whose loads run ahead.
 //
 // A quad of threads takes 64 consecutive elements of a turn, each thread the sixteen that round.h names, so that it
 // adds the errors of both rows of a group itself, and its Philox blocks are its own. What the groups' rows add up to
@@ -18,15 +18,22 @@ using formats::kRow;
 constexpr unsigned kThreads = 128;
 constexpr unsigned kWarp = 32;
 constexpr unsigned kWarps = kThreads / kWarp;
-// A block is half a warp's.
 constexpr unsigned kHalf = kWarp / 2;
-constexpr unsigned kHalves = kThreads / kHalf;
-constexpr unsigned kTurnOfHalf = kHalf * kTurn;
-constexpr unsigned kTurns = kBlock / kTurnOfHalf;
-constexpr unsigned kGroupsOfTurn = kTurnOfHalf / formats::kGroup;
-// Sums of a half's groups in shared memory, those of the second half 16 banks from those of the first.
-constexpr unsigned kSumsOfHalf = kGroupsOfTurn * static_cast<unsigned>(kRow);
-constexpr unsigned kSecondHalf = kSumsOfHalf + 16;
+
+// How a warp goes through two blocks at once, blocks 0 and 1: with FP32 each half of it through its own; with narrower
+// sources, whose runs would be too short for the memory, all of it through the one and the other by turns.
+template <int kSourceBytes>
+struct Walk {
+  static constexpr unsigned kSlots =
+      kSourceBytes == 4 ? 1 : 2;  // turns of an iteration: loads of 64 bytes a thread
+  static constexpr unsigned kLanes = kSlots == 1 ? kHalf : kWarp;  // of a block's turn
+  static constexpr unsigned kTurnOfBlock = kLanes * kTurn;
+  static constexpr unsigned kTurns = kBlock / kTurnOfBlock;
+  static constexpr unsigned kGroups = kTurnOfBlock / formats::kGroup;
+  // A block's group sums in shared memory; those of block 1 lie 16 banks from those of block 0.
+  static constexpr unsigned kSums = kGroups * static_cast<unsigned>(kRow);
+  static constexpr unsigned kSecond = kSums + kHalf;
+};
 constexpr std::uint32_t kAll = 0xFFFFFFFF;
 
 // Sixteen elements of a thread as they lie in memory: four rows of four.
@@ -134,90 +141,95 @@ constexpr unsigned kBlocksWanted = kByPairs<kBody> ? (kStochastic ? 5 : 7) : (kS
 template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
 __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
     cast_aligned(const __grid_constant__ CastJob job) {
-  // Loads that run ahead: 64 bytes a thread.
-  constexpr unsigned kAhead = 4 / kSourceBytes;
-  __shared__ float4 pairs_of_warps[kWarps][(kSecondHalf + kSumsOfHalf) / 4];
+  using W = Walk<kSourceBytes>;
+  __shared__ float4 sums_of_warps[kWarps][(W::kSecond + W::kSums) / 4];
   const unsigned lane = threadIdx.x % kWarp;
   const unsigned half = lane / kHalf;
   const unsigned q = lane % 4;
-  const unsigned run = lane % kHalf / 4;
-  float4* const pairs_to = pairs_of_warps[threadIdx.x / kWarp] + half * (kSecondHalf / 4);
-  const float* const pairs_from = reinterpret_cast<const float*>(pairs_to);
-  const std::uint64_t stride = std::uint64_t{gridDim.x} * kHalves;
-  std::uint64_t block = job.first_block + std::uint64_t{blockIdx.x} * kHalves + threadIdx.x / kHalf;
+  const unsigned run = lane % W::kLanes / 4;
+  float4* const sums_to = sums_of_warps[threadIdx.x / kWarp];
+  // Each half of the warp adds up one block's groups.
+  const float* const sums_from = reinterpret_cast<const float*>(sums_to) + half * W::kSecond;
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * kWarps * 2;
   const std::uint64_t offset = 64 * run + 4 * q;
   const bool fp16 = job.kind == Source::fp16;
   if (job.scratch.blocks != nullptr && blockIdx.x == 0 && threadIdx.x == 0)
     *job.scratch.chunks_done = 0;
+  // Which of the two blocks a slot of this thread belongs to.
+  const auto which = [&](unsigned slot) { return W::kSlots == 1 ? half : slot; };
 
-  Raw<kSourceBytes> ahead[kAhead];
-  if (block < job.end_block)
+  Raw<kSourceBytes> ahead[W::kSlots];
+  const auto load_ahead = [&](std::uint64_t first, unsigned turn, unsigned slot) {
+    const std::uint64_t block = first + which(slot);
+    if (block < job.end_block)
+      load<kSourceBytes>(job.source, block * kBlock + turn * W::kTurnOfBlock + offset, ahead[slot]);
+  };
+  // The first of the two blocks.
+  std::uint64_t first =
+      job.first_block + (std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp) * 2;
 #pragma unroll
-    for (unsigned turn = 0; turn < kAhead; ++turn)
-      load<kSourceBytes>(job.source, block * kBlock + turn * kTurnOfHalf + offset, ahead[turn]);
-  // Both halves go on while the first has a block: what they do together, they do with all threads.
-  for (; block - half < job.end_block; block += stride) {
-    const bool mine = block < job.end_block;
-    Tally tally;
-    float sum = 0;  // of place lane % kRow
+  for (unsigned slot = 0; slot < W::kSlots; ++slot) load_ahead(first, 0, slot);
+  for (; first < job.end_block; first += stride) {
+    Tally tally[W::kSlots];
+    float sum = 0;  // of place lane % kRow of block `half`
 #pragma unroll 1
-    for (unsigned turns = 0; turns < kTurns; turns += kAhead) {
+    for (unsigned turn = 0; turn < W::kTurns; ++turn) {
 #pragma unroll
-      for (unsigned now = 0; now < kAhead; ++now) {
-        const unsigned turn = turns + now;
-        const std::uint64_t at = block * kBlock + turn * kTurnOfHalf + offset;
+      for (unsigned slot = 0; slot < W::kSlots; ++slot) {
+        const std::uint64_t block = first + which(slot);
+        const std::uint64_t at = block * kBlock + turn * W::kTurnOfBlock + offset;
         float x[kTurn];
         std::uint32_t x_pairs[kTurn / 2];
         if constexpr (kByPairs<kBody>) {
 #pragma unroll
           for (int w = 0; w < 4; ++w) {
-            x_pairs[2 * w] = ahead[now].row[w].x;
-            x_pairs[2 * w + 1] = ahead[now].row[w].y;
+            x_pairs[2 * w] = ahead[slot].row[w].x;
+            x_pairs[2 * w + 1] = ahead[slot].row[w].y;
           }
         } else {
-          expand<kSourceBytes>(ahead[now], fp16, x);
+          expand<kSourceBytes>(ahead[slot], fp16, x);
         }
-        const bool last = turn + kAhead >= kTurns;
-        const std::uint64_t next = last ? block + stride : block;
-        if (next < job.end_block)
-          load<kSourceBytes>(job.source,
-                             next * kBlock + (turn + kAhead) % kTurns * kTurnOfHalf + offset,
-                             ahead[now]);
+        const bool last = turn + 1 == W::kTurns;
+        load_ahead(last ? first + stride : first, last ? 0 : turn + 1, slot);
         std::uint32_t random[kTurn];
         if constexpr (kStochastic) draw_turn(job.options.first_index + at, job.keys, random);
         std::uint32_t words[4 * kBytes];
         float pairs[8];
         if constexpr (kByPairs<kBody>)
           cast_turn_of_pairs<kBody == Body::nearest_pairs, kStochastic>(
-              x_pairs, random, job.to, job.parameters, job.pairs, words, pairs, tally);
+              x_pairs, random, job.to, job.parameters, job.pairs, words, pairs, tally[slot]);
         else
           cast_turn<kBody, kStochastic, kBytes>(x, random, job.to, job.parameters, job.values,
-                                                kSourceBytes != 4, words, pairs, tally);
-        store<kBytes>(words, job.codes, at, q, mine);
+                                                kSourceBytes != 4, words, pairs, tally[slot]);
+        store<kBytes>(words, job.codes, at, q, block < job.end_block);
         // Groups 2 run and 2 run + 1, the even ones first: no two threads of a store meet in a bank.
-        pairs_to[4 * run + q] = make_float4(pairs[0], pairs[1], pairs[2], pairs[3]);
-        pairs_to[kSumsOfHalf / 8 + 4 * run + q] =
-            make_float4(pairs[4], pairs[5], pairs[6], pairs[7]);
-        __syncwarp();
-#pragma unroll
-        for (unsigned group = 0; group < kGroupsOfTurn; ++group)
-          sum += pairs_from[(group % 2 * kGroupsOfTurn / 2 + group / 2) * kRow + lane % kRow];
-        __syncwarp();
+        float4* const to = sums_to + which(slot) * (W::kSecond / 4) + 4 * run + q;
+        to[0] = make_float4(pairs[0], pairs[1], pairs[2], pairs[3]);
+        to[W::kSums / 8] = make_float4(pairs[4], pairs[5], pairs[6], pairs[7]);
       }
+      __syncwarp();
+#pragma unroll
+      for (unsigned group = 0; group < W::kGroups; ++group)
+        sum += sums_from[(group % 2 * W::kGroups / 2 + group / 2) * kRow + lane % kRow];
+      __syncwarp();
     }
     if (job.scratch.blocks == nullptr) continue;
     double error = 0;
 #pragma unroll
     for (unsigned place = 0; place < static_cast<unsigned>(kRow); ++place)
       error += static_cast<double>(__shfl_sync(kAll, sum, half * kHalf + place));
-    const std::uint32_t together = 0xFFFFU << (half * kHalf);
-    const std::uint32_t nan = __reduce_add_sync(together, tally.nan);
-    const std::uint32_t saturated = __reduce_add_sync(together, tally.saturated);
-    const std::uint32_t flushed = __reduce_add_sync(together, tally.flushed);
-    // Patterns of magnitudes ascend with them.
-    const float amax = float_of(__reduce_max_sync(together, bits_of(tally.largest)));
-    if (lane % kHalf == 0 && mine)
-      job.scratch.blocks[block] = {error, static_cast<double>(amax), nan, saturated, flushed};
+    BlockFound found = {error, 0, 0, 0, 0};
+#pragma unroll
+    for (unsigned slot = 0; slot < W::kSlots; ++slot) {
+      const std::uint32_t together = W::kSlots == 1 ? 0xFFFFU << (half * kHalf) : kAll;
+      const std::uint32_t nan = __reduce_add_sync(together, tally[slot].nan);
+      const std::uint32_t saturated = __reduce_add_sync(together, tally[slot].saturated);
+      const std::uint32_t flushed = __reduce_add_sync(together, tally[slot].flushed);
+      // Patterns of magnitudes ascend with them.
+      const float amax = float_of(__reduce_max_sync(together, bits_of(tally[slot].largest)));
+      if (which(slot) == half) found = {error, static_cast<double>(amax), nan, saturated, flushed};
+    }
+    if (lane % kHalf == 0 && first + half < job.end_block) job.scratch.blocks[first + half] = found;
   }
 }
 
@@ -234,7 +246,7 @@ cudaError_t launch(const CastJob& job, cudaStream_t stream) {
         &resident, cast_aligned<kBody, kStochastic, kSourceBytes, kBytes>, kThreads, 0);
   if (error != cudaSuccess) return error;
   const std::uint64_t blocks = job.end_block - job.first_block;
-  const std::uint64_t wanted = (blocks + kHalves - 1) / kHalves;
+  const std::uint64_t wanted = (blocks + 2 * kWarps - 1) / (2 * kWarps);
   const std::uint64_t most =
       static_cast<std::uint64_t>(multiprocessors) * (resident > 0 ? resident : 1);
   const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
