@@ -106,11 +106,13 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
   if (!by_definition) job.parameters = formats::cast_parameters(to, options);
   const Layout layout = layout_of(source);
   const Body body = body_of(shape, options.rounding);
-  const bool fast =
-      !by_definition && layout.contiguous && is_aligned(source.data) && is_aligned(codes) &&
-      (job.kind == Source::fp32 || job.kind == Source::bf16 || job.kind == Source::fp16) &&
-      (options.rounding != Rounding::stochastic ||
-       options.first_index % formats::kRandomGroup == 0);
+  const bool stochastic = options.rounding == Rounding::stochastic;
+  const bool source_is_fast = job.kind == Source::fp32 || job.kind == Source::bf16 ||
+                              job.kind == Source::fp16 ||
+                              (job.kind == Source::bytes && takes_bytes(body, stochastic));
+  const bool fast = !by_definition && source_is_fast && layout.contiguous &&
+                    is_aligned(source.data) && is_aligned(codes) &&
+                    (!stochastic || options.first_index % formats::kRandomGroup == 0);
   if (fast && count >= kBlock) {
     job.end_block = count / kBlock;
     Body fast_body = body;

@@ -48,14 +48,26 @@ struct Raw<2> {
   uint2 row[4];
 };
 
+// Of bytes the sixteen that lie together: the quad's threads exchange rows later.
+template <>
+struct Raw<1> {
+  uint4 quarter;
+};
+
+// `at`: the thread's first element, the q-th four of a quad's 64.
 template <int kSourceBytes>
 __device__ __forceinline__ void load(const void* source, std::uint64_t at, Raw<kSourceBytes>& raw) {
-  using Row = std::remove_reference_t<decltype(raw.row[0])>;
   const char* from = static_cast<const char*>(source) + at * kSourceBytes;
+  if constexpr (kSourceBytes == 1) {
+    const std::uint64_t q = at % kRow / 4;
+    raw.quarter = __ldcs(reinterpret_cast<const uint4*>(from + 12 * q));
+  } else {
+    using Row = std::remove_reference_t<decltype(raw.row[0])>;
 #pragma unroll
-  for (int w = 0; w < 4; ++w)
-    raw.row[w] =
-        __ldcs(reinterpret_cast<const Row*>(from + w * static_cast<int>(kRow) * kSourceBytes));
+    for (int w = 0; w < 4; ++w)
+      raw.row[w] =
+          __ldcs(reinterpret_cast<const Row*>(from + w * static_cast<int>(kRow) * kSourceBytes));
+  }
 }
 
 __device__ __forceinline__ float half_to_float(std::uint32_t half) {
@@ -64,9 +76,34 @@ __device__ __forceinline__ float half_to_float(std::uint32_t half) {
   return value;
 }
 
+// Of four words of each of four threads, thread q gets the q-th words, in the threads' order.
+__device__ __forceinline__ void transpose(std::uint32_t (&words)[4], unsigned q) {
+  const bool odd = (q & 1) != 0;
+  const bool upper = (q & 2) != 0;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    const std::uint32_t theirs = __shfl_xor_sync(kAll, odd ? words[i] : words[i + 1], 1);
+    words[i] = odd ? theirs : words[i];
+    words[i + 1] = odd ? words[i + 1] : theirs;
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const std::uint32_t theirs = __shfl_xor_sync(kAll, upper ? words[i] : words[i + 2], 2);
+    words[i] = upper ? theirs : words[i];
+    words[i + 2] = upper ? words[i + 2] : theirs;
+  }
+}
+
+// `values` of bytes: what each code stands for, in shared memory.
 template <int kSourceBytes>
-__device__ __forceinline__ void expand(const Raw<kSourceBytes>& raw, bool fp16, float (&x)[kTurn]) {
-  if constexpr (kSourceBytes == 4) {
+__device__ __forceinline__ void expand(const Raw<kSourceBytes>& raw, bool fp16, const float* values,
+                                       unsigned q, float (&x)[kTurn]) {
+  if constexpr (kSourceBytes == 1) {
+    std::uint32_t rows[4] = {raw.quarter.x, raw.quarter.y, raw.quarter.z, raw.quarter.w};
+    transpose(rows, q);
+#pragma unroll
+    for (int i = 0; i < kTurn; ++i) x[i] = values[rows[i / 4] >> (8 * (i % 4)) & 0xFF];
+  } else if constexpr (kSourceBytes == 4) {
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
       x[4 * w] = float_of(raw.row[w].x);
@@ -90,24 +127,6 @@ __device__ __forceinline__ void expand(const Raw<kSourceBytes>& raw, bool fp16, 
       x[4 * w + 2] = float_of(raw.row[w].y << 16);
       x[4 * w + 3] = float_of(raw.row[w].y & 0xFFFF0000);
     }
-  }
-}
-
-// Of four words of each of four threads, thread q gets the q-th words, in the threads' order.
-__device__ __forceinline__ void transpose(std::uint32_t (&words)[4], unsigned q) {
-  const bool odd = (q & 1) != 0;
-  const bool upper = (q & 2) != 0;
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const std::uint32_t theirs = __shfl_xor_sync(kAll, odd ? words[i] : words[i + 1], 1);
-    words[i] = odd ? theirs : words[i];
-    words[i + 1] = odd ? words[i + 1] : theirs;
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const std::uint32_t theirs = __shfl_xor_sync(kAll, upper ? words[i] : words[i + 2], 2);
-    words[i] = upper ? theirs : words[i];
-    words[i + 2] = upper ? words[i + 2] : theirs;
   }
 }
 
@@ -143,6 +162,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
     cast_aligned(const __grid_constant__ CastJob job) {
   using W = Walk<kSourceBytes>;
   __shared__ float4 sums_of_warps[kWarps][(W::kSecond + W::kSums) / 4];
+  __shared__ float values_of_bytes[kSourceBytes == 1 ? 256 : 1];
+  if constexpr (kSourceBytes == 1) {
+    for (unsigned code = threadIdx.x; code < 256; code += kThreads)
+      values_of_bytes[code] = value_of(job.from, code);
+    __syncthreads();
+  }
   const unsigned lane = threadIdx.x % kWarp;
   const unsigned half = lane / kHalf;
   const unsigned q = lane % 4;
@@ -187,7 +212,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
             x_pairs[2 * w + 1] = ahead[slot].row[w].y;
           }
         } else {
-          expand<kSourceBytes>(ahead[slot], fp16, x);
+          expand<kSourceBytes>(ahead[slot], fp16, values_of_bytes, q, x);
         }
         const bool last = turn + 1 == W::kTurns;
         load_ahead(last ? first + stride : first, last ? 0 : turn + 1, slot);
@@ -265,6 +290,8 @@ cudaError_t launch_for(const CastJob& job, cudaStream_t stream) {
 
 template <Body kBody, bool kStochastic>
 cudaError_t launch_from(const CastJob& job, cudaStream_t stream) {
+  if constexpr (takes_bytes(kBody, kStochastic))
+    if (job.kind == Source::bytes) return launch_for<kBody, kStochastic, 1>(job, stream);
   return job.kind == Source::fp32 ? launch_for<kBody, kStochastic, 4>(job, stream)
                                   : launch_for<kBody, kStochastic, 2>(job, stream);
 }

@@ -60,8 +60,12 @@ struct CastJob {
   Scratch scratch;
 };
 
-// Whole blocks of FP32, BF16 or FP16 without gaps to formats with turns (round.h), source and codes aligned to 16 bytes,
-// options.first_index a multiple of 64; bodies by pairs: BF16 to codes of formats with has_pairs(). A warp takes a block.
+// Whole blocks without gaps to formats with turns (round_turn.h), source and codes aligned to 16 bytes,
+// options.first_index a multiple of 64. A warp takes a block. The source is FP32, BF16 or FP16; or of bytes, where
+// takes_bytes(); bodies by pairs: BF16, to codes of formats with has_pairs().
+constexpr bool takes_bytes(Body body, bool stochastic) {
+  return !stochastic && (body == Body::nearest || body == Body::prefix);
+}
 cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream);
 // Anything else: a block of threads takes a block of elements. by_definition: FP64, and formats without turns.
 cudaError_t launch_cast_any(Body body, bool by_definition, const CastJob& job, const Layout& layout,

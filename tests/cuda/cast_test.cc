@@ -196,6 +196,27 @@ TEST_F(GpuCastTest, HasTheBitsOfTheCpuOnEveryPatternOfBf16) {
   }
 }
 
+// More than a block of codes, scattered and at an odd length; and only those that no format here overflows at.
+TEST_F(GpuCastTest, HasTheBitsOfTheCpuFromBytes) {
+  std::mt19937 engine(12);
+  for (const Format& from : formats_under_test()) {
+    if (from.bytes() != 1) continue;
+    std::vector<std::uint8_t> all(9 * formats::kBlock + 77), fitting(all.size());
+    for (std::uint8_t& code : all) code = static_cast<std::uint8_t>(engine() % from.code_count());
+    for (std::uint8_t& code : fitting) {
+      do code = static_cast<std::uint8_t>(engine() % from.code_count());
+      while (!(std::fabs(formats::decode(from, code)) <= 4));
+    }
+    for (const Format& to : formats_under_test())
+      for (const Rounding rounding : {Rounding::nearest_even, Rounding::up})
+        for (const bool as_values : {false, true}) {
+          const CastOptions options = {.overflow = Overflow::saturate, .rounding = rounding};
+          expect_as_on_the_cpu(array_of(all, from), to, options, as_values);
+          expect_as_on_the_cpu(array_of(fitting, from), to, options, as_values);
+        }
+  }
+}
+
 TEST_F(GpuCastTest, HasTheBitsOfTheCpuFromNumbersOf16Bits) {
   for (const Format& from : {formats::kBf16, formats::kFp16}) {
     const std::vector<float> values = normals(70001, 3, 6);

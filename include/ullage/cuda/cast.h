@@ -24,8 +24,8 @@ struct CountsOnDevice {
 std::size_t cast_scratch_bytes(std::size_t elements);
 
 // source.data and codes are in device memory (shape and strides in the host's). Whole arrays are fastest where both are
-// aligned to 16 bytes, the source is FP32, BF16 or FP16 without gaps, and, for stochastic rounding,
-// options.first_index is a multiple of 64. options.threads is not used.
+// aligned to 16 bytes, the source is FP32, BF16 or FP16 without gaps, or codes of one byte that are cast to nearest, and,
+// for stochastic rounding, options.first_index is a multiple of 64. options.threads is not used.
 Status cast(const formats::ArrayView& source, const formats::Format& to, void* codes,
             const formats::CastOptions& options, const CountsOnDevice& found, Stream stream);
 // The same to the values that the codes stand for.
