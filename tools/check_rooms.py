@@ -69,6 +69,8 @@ BUILT = ["src", "apps", "tests", "bench", "lab"]  # fuzz/ needs its own compiler
 DATA = ["tests/data/", "fuzz/corpus/"]            # not text of ours
 NOT_BUILT = ["tests/house/misuse/"]               # compiled by tests that expect them to fail
 
+STUB = "src/cuda/absent.cc"  # of a room that is an option
+
 TABLE_OF_CONTENTS = "include/ullage/ullage.h"  # includes all public headers; no room includes it
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -203,11 +205,15 @@ def check_built(root, names, build):
     """Every .cc is in the build's list of commands."""
     commands = json.loads((build / "compile_commands.json").read_text())
     compiled = {str(pathlib.Path(entry["directory"], entry["file"]).resolve()) for entry in commands}
+    stub = str((root / STUB).resolve())
     for name in names:
         if name.endswith(".cc") and name.split("/")[0] in BUILT and not name.startswith(tuple(DATA + NOT_BUILT)):
             # bench and lab are options: a build has all of theirs or none.
             part = str((root / name.split("/")[0]).resolve()) + "/"
             if name.split("/")[0] in ("bench", "lab") and not any(path.startswith(part) for path in compiled):
+                continue
+            # A build has the cuda room's files or its stub.
+            if name.startswith("src/cuda/") and (stub in compiled) != (name == STUB):
                 continue
             if str((root / name).resolve()) not in compiled:
                 yield f"{name}: not part of the build in {build}"
