@@ -149,6 +149,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   // Loads that run ahead: 64 bytes a thread.
   constexpr unsigned kAhead = 4 / kSourceBytes;
   __shared__ float4 pairs_of_warps[kWarps][kGroupsOfTurn * kRow / 4];
+  // A block's sixteen sums wait for those of more blocks, so that a thread each adds them up. Odd rows: no two threads'
+  // meet in a bank.
+  constexpr unsigned kKept = 16;
+  __shared__ float kept_sums[kWarps][kKept][kRow + 1];
   __shared__ float values_of_bytes[kSourceBytes == 1 ? 256 : 1];
   if constexpr (kSourceBytes == 1) {
     for (unsigned code = threadIdx.x; code < 256; code += kThreads)
@@ -160,20 +164,22 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   const unsigned run = lane / 4;
   float4* const pairs_to = pairs_of_warps[threadIdx.x / kWarp];
   const float* const pairs_from = reinterpret_cast<const float*>(pairs_to);
+  auto& sums_of_warp = kept_sums[threadIdx.x / kWarp];
   const std::uint64_t stride = std::uint64_t{gridDim.x} * kWarps;
   std::uint64_t block = job.first_block + std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
   const std::uint64_t offset = 64 * run + 4 * q;
   const bool fp16 = job.kind == Source::fp16;
-  if (job.scratch.blocks != nullptr && blockIdx.x == 0 && threadIdx.x == 0)
-    *job.scratch.chunks_done = 0;
+  const bool counts = job.scratch.errors != nullptr;
+  if (counts && blockIdx.x == 0 && threadIdx.x == 0) *job.scratch.parts_done = 0;
 
   Raw<kSourceBytes> ahead[kAhead];
   if (block < job.end_block)
 #pragma unroll
     for (unsigned turn = 0; turn < kAhead; ++turn)
       load<kSourceBytes>(job.source, block * kBlock + turn * kTurnOfWarp + offset, ahead[turn]);
+  Tally tally;
+  unsigned kept = 0;  // blocks whose sums wait to be added up
   for (; block < job.end_block; block += stride) {
-    Tally tally;
     float sum = 0;  // of place lane % kRow
 #pragma unroll 1
     for (unsigned turns = 0; turns < kTurns; turns += kAhead) {
@@ -219,23 +225,33 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
         __syncwarp();
       }
     }
-    if (job.scratch.blocks == nullptr) continue;
-    double error = 0;
+    if (!counts) continue;
+    if (lane < kRow) sums_of_warp[kept][lane] = sum;
+    if (++kept < kKept && block + stride < job.end_block) continue;
+    __syncwarp();
+    if (lane < kept) {
+      double error = 0;
 #pragma unroll
-    for (int place = 0; place < static_cast<int>(kRow); ++place)
-      error += static_cast<double>(__shfl_sync(kAll, sum, place));
-    const std::uint32_t nan = __reduce_add_sync(kAll, tally.nan);
-    const std::uint32_t saturated = __reduce_add_sync(kAll, tally.saturated);
-    const std::uint32_t flushed = __reduce_add_sync(kAll, tally.flushed);
-    // Patterns of magnitudes ascend with them.
-    const float amax = float_of(__reduce_max_sync(kAll, bits_of(tally.largest)));
-    if (lane == 0)
-      job.scratch.blocks[block] = {error, static_cast<double>(amax), nan, saturated, flushed};
+      for (unsigned place = 0; place < kRow; ++place)
+        error += static_cast<double>(sums_of_warp[lane][place]);
+      job.scratch.errors[block - (kept - 1 - lane) * stride] = error;
+    }
+    __syncwarp();
+    kept = 0;
   }
+  const std::uint64_t part = std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  if (!counts || job.first_block + part >= job.end_block) return;
+  const std::uint32_t nan = __reduce_add_sync(kAll, tally.nan);
+  const std::uint32_t saturated = __reduce_add_sync(kAll, tally.saturated);
+  const std::uint32_t flushed = __reduce_add_sync(kAll, tally.flushed);
+  // Patterns of magnitudes ascend with them.
+  const float amax = float_of(__reduce_max_sync(kAll, bits_of(tally.largest)));
+  if (lane == 0)
+    job.scratch.parts[job.first_part + part] = {static_cast<double>(amax), nan, saturated, flushed};
 }
 
 template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
-cudaError_t launch(const CastJob& job, cudaStream_t stream) {
+cudaError_t launch(const CastJob& job, cudaStream_t stream, std::uint64_t& parts) {
   int device = 0;
   int multiprocessors = 0;
   int resident = 0;
@@ -251,45 +267,48 @@ cudaError_t launch(const CastJob& job, cudaStream_t stream) {
   const std::uint64_t most =
       static_cast<std::uint64_t>(multiprocessors) * (resident > 0 ? resident : 1);
   const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
+  const std::uint64_t warps = std::uint64_t{grid} * kWarps;
+  parts = warps < blocks ? warps : blocks;
   cast_aligned<kBody, kStochastic, kSourceBytes, kBytes><<<grid, kThreads, 0, stream>>>(job);
   return cudaGetLastError();
 }
 
 template <Body kBody, bool kStochastic, int kSourceBytes>
-cudaError_t launch_for(const CastJob& job, cudaStream_t stream) {
+cudaError_t launch_for(const CastJob& job, cudaStream_t stream, std::uint64_t& parts) {
   if (job.values || job.to.bytes() == 4)
-    return launch<kBody, kStochastic, kSourceBytes, 4>(job, stream);
+    return launch<kBody, kStochastic, kSourceBytes, 4>(job, stream, parts);
   if constexpr (kBody != Body::prefix)  // FP32's exponents and a sign: never one byte
-    if (job.to.bytes() == 1) return launch<kBody, kStochastic, kSourceBytes, 1>(job, stream);
-  return launch<kBody, kStochastic, kSourceBytes, 2>(job, stream);
+    if (job.to.bytes() == 1) return launch<kBody, kStochastic, kSourceBytes, 1>(job, stream, parts);
+  return launch<kBody, kStochastic, kSourceBytes, 2>(job, stream, parts);
 }
 
 template <Body kBody, bool kStochastic>
-cudaError_t launch_from(const CastJob& job, cudaStream_t stream) {
+cudaError_t launch_from(const CastJob& job, cudaStream_t stream, std::uint64_t& parts) {
   if constexpr (takes_bytes(kBody, kStochastic))
-    if (job.kind == Source::bytes) return launch_for<kBody, kStochastic, 1>(job, stream);
-  return job.kind == Source::fp32 ? launch_for<kBody, kStochastic, 4>(job, stream)
-                                  : launch_for<kBody, kStochastic, 2>(job, stream);
+    if (job.kind == Source::bytes) return launch_for<kBody, kStochastic, 1>(job, stream, parts);
+  return job.kind == Source::fp32 ? launch_for<kBody, kStochastic, 4>(job, stream, parts)
+                                  : launch_for<kBody, kStochastic, 2>(job, stream, parts);
 }
 
 }  // namespace
 
-cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream) {
+cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream,
+                                std::uint64_t& parts) {
   const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
   switch (body) {
     case Body::nearest_pairs:
-      return launch<Body::nearest_pairs, false, 2, 1>(job, stream);
+      return launch<Body::nearest_pairs, false, 2, 1>(job, stream, parts);
     case Body::small_pairs:
-      return stochastic ? launch<Body::small_pairs, true, 2, 1>(job, stream)
-                        : launch<Body::small_pairs, false, 2, 1>(job, stream);
+      return stochastic ? launch<Body::small_pairs, true, 2, 1>(job, stream, parts)
+                        : launch<Body::small_pairs, false, 2, 1>(job, stream, parts);
     case Body::nearest:
-      return launch_from<Body::nearest, false>(job, stream);
+      return launch_from<Body::nearest, false>(job, stream, parts);
     case Body::prefix:
-      return stochastic ? launch_from<Body::prefix, true>(job, stream)
-                        : launch_from<Body::prefix, false>(job, stream);
+      return stochastic ? launch_from<Body::prefix, true>(job, stream, parts)
+                        : launch_from<Body::prefix, false>(job, stream, parts);
     default:
-      return stochastic ? launch_from<Body::small, true>(job, stream)
-                        : launch_from<Body::small, false>(job, stream);
+      return stochastic ? launch_from<Body::small, true>(job, stream, parts)
+                        : launch_from<Body::small, false>(job, stream, parts);
   }
 }
 
