@@ -20,20 +20,32 @@ using formats::Rounding;
 
 constexpr std::size_t kAlignment = 16;  // of what the fast kernels read and write
 
-std::size_t blocks_of(std::size_t elements) { return elements / kBlock + (elements % kBlock != 0); }
-std::size_t chunks_of(std::size_t elements) {
-  return elements / formats::kChunk + (elements % formats::kChunk != 0);
+std::size_t divided_up(std::size_t count, std::size_t by) { return count / by + (count % by != 0); }
+std::size_t blocks_of(std::size_t elements) { return divided_up(elements, kBlock); }
+
+// Where each kind of counts begins, in bytes; and the end of all.
+struct ScratchPlan {
+  std::size_t errors, chunks, parts, totals, end;
+};
+ScratchPlan scratch_plan(std::size_t elements) {
+  const std::size_t blocks = blocks_of(elements);
+  ScratchPlan plan;
+  plan.errors = kAlignment;
+  plan.chunks = plan.errors + blocks * sizeof(double);
+  plan.parts = plan.chunks + divided_up(blocks, kBlocksOfChunk) * sizeof(double);
+  plan.totals = plan.parts + blocks * sizeof(Part);
+  plan.end = plan.totals + divided_up(blocks, kBlocksAtOnce) * sizeof(Totals);
+  return plan;
 }
 
 Scratch scratch_at(void* memory, std::size_t elements) {
-  auto* at = static_cast<char*>(memory);
-  Scratch scratch;
-  scratch.chunks_done = reinterpret_cast<std::uint32_t*>(at);
-  at += kAlignment;
-  scratch.blocks = reinterpret_cast<BlockFound*>(at);
-  at += blocks_of(elements) * sizeof(BlockFound);
-  scratch.chunks = reinterpret_cast<ChunkFound*>(at);
-  return scratch;
+  auto* const at = static_cast<char*>(memory);
+  const ScratchPlan plan = scratch_plan(elements);
+  return {.parts_done = reinterpret_cast<std::uint32_t*>(at),
+          .errors = reinterpret_cast<double*>(at + plan.errors),
+          .chunks = reinterpret_cast<double*>(at + plan.chunks),
+          .parts = reinterpret_cast<Part*>(at + plan.parts),
+          .totals = reinterpret_cast<Totals*>(at + plan.totals)};
 }
 
 Source source_of(const ArrayView& source) {
@@ -103,7 +115,7 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
   if (found.counts != nullptr) job.scratch = scratch_at(found.scratch, count);
   const KernelShape shape = formats::kernel_shape(to);
   const bool by_definition = !source.format || shape == KernelShape::scalar;
-  if (!by_definition) job.parameters = formats::cast_parameters(to, options);
+  if (!by_definition) job.parameters = turn_parameters(to, options);
   const Layout layout = layout_of(source);
   const Body body = body_of(shape, options.rounding);
   const bool stochastic = options.rounding == Rounding::stochastic;
@@ -113,6 +125,7 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
   const bool fast = !by_definition && source_is_fast && layout.contiguous &&
                     is_aligned(source.data) && is_aligned(codes) &&
                     (!stochastic || options.first_index % formats::kRandomGroup == 0);
+  std::uint64_t parts = 0;  // of the last launch
   if (fast && count >= kBlock) {
     job.end_block = count / kBlock;
     Body fast_body = body;
@@ -120,22 +133,23 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
       job.pairs = pair_parameters(job.parameters);
       fast_body = body == Body::nearest ? Body::nearest_pairs : Body::small_pairs;
     }
-    ULLAGE_TRY(check(launch_cast_aligned(fast_body, job, stream), "a cast"));
+    ULLAGE_TRY(check(launch_cast_aligned(fast_body, job, stream, parts), "a cast"));
     job.first_block = job.end_block;
+    job.first_part += parts;
   }
   job.end_block = blocks_of(count);
-  if (job.first_block < job.end_block)
-    ULLAGE_TRY(check(launch_cast_any(body, by_definition, job, layout, stream), "a cast"));
+  if (job.first_block < job.end_block) {
+    ULLAGE_TRY(check(launch_cast_any(body, by_definition, job, layout, stream, parts), "a cast"));
+    job.first_part += parts;
+  }
   if (found.counts == nullptr) return {};
-  return check(launch_counts(job.scratch, count, found.counts, stream), "a cast's counts");
+  return check(launch_counts(job.scratch, count, job.first_part, found.counts, stream),
+               "a cast's counts");
 }
 
 }  // namespace
 
-std::size_t cast_scratch_bytes(std::size_t elements) {
-  return kAlignment + blocks_of(elements) * sizeof(BlockFound) +
-         chunks_of(elements) * sizeof(ChunkFound);
-}
+std::size_t cast_scratch_bytes(std::size_t elements) { return scratch_plan(elements).end; }
 
 Status cast(const ArrayView& source, const Format& to, void* codes, const CastOptions& options,
             const CountsOnDevice& found, Stream stream) {

@@ -162,6 +162,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
     cast_aligned(const __grid_constant__ CastJob job) {
   using W = Walk<kSourceBytes>;
   __shared__ float4 sums_of_warps[kWarps][(W::kSecond + W::kSums) / 4];
+  // A block's sixteen sums wait for those of more blocks, so that a thread each adds them up. Odd rows: no two threads'
+  // meet in a bank.
+  __shared__ float kept_sums[kWarps][kWarp][kRow + 1];
   __shared__ float values_of_bytes[kSourceBytes == 1 ? 256 : 1];
   if constexpr (kSourceBytes == 1) {
     for (unsigned code = threadIdx.x; code < 256; code += kThreads)
@@ -178,14 +181,17 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   const std::uint64_t stride = std::uint64_t{gridDim.x} * kWarps * 2;
   const std::uint64_t offset = 64 * run + 4 * q;
   const bool fp16 = job.kind == Source::fp16;
-  if (job.scratch.blocks != nullptr && blockIdx.x == 0 && threadIdx.x == 0)
-    *job.scratch.chunks_done = 0;
+  auto& kept_of_warp = kept_sums[threadIdx.x / kWarp];
+  const bool counts = job.scratch.errors != nullptr;
+  if (counts && blockIdx.x == 0 && threadIdx.x == 0) *job.scratch.parts_done = 0;
   // Which of the two blocks a slot of this thread belongs to.
   const auto which = [&](unsigned slot) { return W::kSlots == 1 ? half : slot; };
 
   Raw<kSourceBytes> ahead[W::kSlots];
   const auto load_ahead = [&](std::uint64_t first, unsigned turn, unsigned slot) {
     const std::uint64_t block = first + which(slot);
+    // Zeros where there is no block: they count for nothing.
+    ahead[slot] = {};
     if (block < job.end_block)
       load<kSourceBytes>(job.source, block * kBlock + turn * W::kTurnOfBlock + offset, ahead[slot]);
   };
@@ -194,8 +200,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
       job.first_block + (std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp) * 2;
 #pragma unroll
   for (unsigned slot = 0; slot < W::kSlots; ++slot) load_ahead(first, 0, slot);
+  Tally tally;
+  unsigned kept = 0;  // blocks whose sums wait to be added up
   for (; first < job.end_block; first += stride) {
-    Tally tally[W::kSlots];
     float sum = 0;  // of place lane % kRow of block `half`
 #pragma unroll 1
     for (unsigned turn = 0; turn < W::kTurns; ++turn) {
@@ -222,10 +229,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
         float pairs[8];
         if constexpr (kByPairs<kBody>)
           cast_turn_of_pairs<kBody == Body::nearest_pairs, kStochastic>(
-              x_pairs, random, job.to, job.parameters, job.pairs, words, pairs, tally[slot]);
+              x_pairs, random, job.to, job.parameters, job.pairs, words, pairs, tally);
         else
           cast_turn<kBody, kStochastic, kBytes>(x, random, job.to, job.parameters, job.values,
-                                                kSourceBytes != 4, words, pairs, tally[slot]);
+                                                kSourceBytes != 4, words, pairs, tally);
         store<kBytes>(words, job.codes, at, q, block < job.end_block);
         // Groups 2 run and 2 run + 1, the even ones first: no two threads of a store meet in a bank.
         float4* const to = sums_to + which(slot) * (W::kSecond / 4) + 4 * run + q;
@@ -238,28 +245,36 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
         sum += sums_from[(group % 2 * W::kGroups / 2 + group / 2) * kRow + lane % kRow];
       __syncwarp();
     }
-    if (job.scratch.blocks == nullptr) continue;
-    double error = 0;
+    if (!counts) continue;
+    kept_of_warp[kept + half][lane % kRow] = sum;
+    kept += 2;
+    if (kept < kWarp && first + stride < job.end_block) continue;
+    __syncwarp();
+    // Rows 0 and 1 are the two blocks of the first time, and so on.
+    const std::uint64_t block = first - (kept / 2 - 1 - lane / 2) * stride + lane % 2;
+    if (lane < kept && block < job.end_block) {
+      double error = 0;
 #pragma unroll
-    for (unsigned place = 0; place < static_cast<unsigned>(kRow); ++place)
-      error += static_cast<double>(__shfl_sync(kAll, sum, half * kHalf + place));
-    BlockFound found = {error, 0, 0, 0, 0};
-#pragma unroll
-    for (unsigned slot = 0; slot < W::kSlots; ++slot) {
-      const std::uint32_t together = W::kSlots == 1 ? 0xFFFFU << (half * kHalf) : kAll;
-      const std::uint32_t nan = __reduce_add_sync(together, tally[slot].nan);
-      const std::uint32_t saturated = __reduce_add_sync(together, tally[slot].saturated);
-      const std::uint32_t flushed = __reduce_add_sync(together, tally[slot].flushed);
-      // Patterns of magnitudes ascend with them.
-      const float amax = float_of(__reduce_max_sync(together, bits_of(tally[slot].largest)));
-      if (which(slot) == half) found = {error, static_cast<double>(amax), nan, saturated, flushed};
+      for (unsigned place = 0; place < kRow; ++place)
+        error += static_cast<double>(kept_of_warp[lane][place]);
+      job.scratch.errors[block] = error;
     }
-    if (lane % kHalf == 0 && first + half < job.end_block) job.scratch.blocks[first + half] = found;
+    __syncwarp();
+    kept = 0;
   }
+  const std::uint64_t part = std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  if (!counts || job.first_block + 2 * part >= job.end_block) return;
+  const std::uint32_t nan = __reduce_add_sync(kAll, tally.nan);
+  const std::uint32_t saturated = __reduce_add_sync(kAll, tally.saturated);
+  const std::uint32_t flushed = __reduce_add_sync(kAll, tally.flushed);
+  // Patterns of magnitudes ascend with them.
+  const float amax = float_of(__reduce_max_sync(kAll, bits_of(tally.largest)));
+  if (lane == 0)
+    job.scratch.parts[job.first_part + part] = {static_cast<double>(amax), nan, saturated, flushed};
 }
 
 template <Body kBody, bool kStochastic, int kSourceBytes, int kBytes>
-cudaError_t launch(const CastJob& job, cudaStream_t stream) {
+cudaError_t launch(const CastJob& job, cudaStream_t stream, std::uint64_t& parts) {
   int device = 0;
   int multiprocessors = 0;
   int resident = 0;
@@ -271,49 +286,53 @@ cudaError_t launch(const CastJob& job, cudaStream_t stream) {
         &resident, cast_aligned<kBody, kStochastic, kSourceBytes, kBytes>, kThreads, 0);
   if (error != cudaSuccess) return error;
   const std::uint64_t blocks = job.end_block - job.first_block;
-  const std::uint64_t wanted = (blocks + 2 * kWarps - 1) / (2 * kWarps);
+  const std::uint64_t twos = (blocks + 1) / 2;
+  const std::uint64_t wanted = (twos + kWarps - 1) / kWarps;
   const std::uint64_t most =
       static_cast<std::uint64_t>(multiprocessors) * (resident > 0 ? resident : 1);
   const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
+  const std::uint64_t warps = std::uint64_t{grid} * kWarps;
+  parts = warps < twos ? warps : twos;
   cast_aligned<kBody, kStochastic, kSourceBytes, kBytes><<<grid, kThreads, 0, stream>>>(job);
   return cudaGetLastError();
 }
 
 template <Body kBody, bool kStochastic, int kSourceBytes>
-cudaError_t launch_for(const CastJob& job, cudaStream_t stream) {
+cudaError_t launch_for(const CastJob& job, cudaStream_t stream, std::uint64_t& parts) {
   if (job.values || job.to.bytes() == 4)
-    return launch<kBody, kStochastic, kSourceBytes, 4>(job, stream);
+    return launch<kBody, kStochastic, kSourceBytes, 4>(job, stream, parts);
   if constexpr (kBody != Body::prefix)  // FP32's exponents and a sign: never one byte
-    if (job.to.bytes() == 1) return launch<kBody, kStochastic, kSourceBytes, 1>(job, stream);
-  return launch<kBody, kStochastic, kSourceBytes, 2>(job, stream);
+    if (job.to.bytes() == 1) return launch<kBody, kStochastic, kSourceBytes, 1>(job, stream, parts);
+  return launch<kBody, kStochastic, kSourceBytes, 2>(job, stream, parts);
 }
 
 template <Body kBody, bool kStochastic>
-cudaError_t launch_from(const CastJob& job, cudaStream_t stream) {
+cudaError_t launch_from(const CastJob& job, cudaStream_t stream, std::uint64_t& parts) {
   if constexpr (takes_bytes(kBody, kStochastic))
-    if (job.kind == Source::bytes) return launch_for<kBody, kStochastic, 1>(job, stream);
-  return job.kind == Source::fp32 ? launch_for<kBody, kStochastic, 4>(job, stream)
-                                  : launch_for<kBody, kStochastic, 2>(job, stream);
+    if (job.kind == Source::bytes) return launch_for<kBody, kStochastic, 1>(job, stream, parts);
+  return job.kind == Source::fp32 ? launch_for<kBody, kStochastic, 4>(job, stream, parts)
+                                  : launch_for<kBody, kStochastic, 2>(job, stream, parts);
 }
 
 }  // namespace
 
-cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream) {
+cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream,
+                                std::uint64_t& parts) {
   const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
   switch (body) {
     case Body::nearest_pairs:
-      return launch<Body::nearest_pairs, false, 2, 1>(job, stream);
+      return launch<Body::nearest_pairs, false, 2, 1>(job, stream, parts);
     case Body::small_pairs:
-      return stochastic ? launch<Body::small_pairs, true, 2, 1>(job, stream)
-                        : launch<Body::small_pairs, false, 2, 1>(job, stream);
+      return stochastic ? launch<Body::small_pairs, true, 2, 1>(job, stream, parts)
+                        : launch<Body::small_pairs, false, 2, 1>(job, stream, parts);
     case Body::nearest:
-      return launch_from<Body::nearest, false>(job, stream);
+      return launch_from<Body::nearest, false>(job, stream, parts);
     case Body::prefix:
-      return stochastic ? launch_from<Body::prefix, true>(job, stream)
-                        : launch_from<Body::prefix, false>(job, stream);
+      return stochastic ? launch_from<Body::prefix, true>(job, stream, parts)
+                        : launch_from<Body::prefix, false>(job, stream, parts);
     default:
-      return stochastic ? launch_from<Body::small, true>(job, stream)
-                        : launch_from<Body::small, false>(job, stream);
+      return stochastic ? launch_from<Body::small, true>(job, stream, parts)
+                        : launch_from<Body::small, false>(job, stream, parts);
   }
 }
 

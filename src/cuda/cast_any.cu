@@ -1,8 +1,7 @@
 // Casts of anything, a block of threads a block of elements: any strides, any source, the ends of arrays, and what goes by
 // definition (scalar.h). Elements are looked at one by one; errors meet in shared memory, where they are added up in
-// the CPU's order. And the kernel that adds up all blocks' counts.
+// the CPU's order.
 #include <bit>
-#include <iterator>
 #include <type_traits>
 
 #include "cuda/cast_kernels.h"
@@ -83,7 +82,7 @@ __device__ void store_code(const CastJob& job, std::uint64_t at, std::uint32_t c
 }
 
 __device__ Coded cast_one(Body body, float x, bool stochastic, std::uint32_t random,
-                          const CastParameters& p, Tally& tally) {
+                          const TurnParameters& p, Tally& tally) {
   if (body == Body::nearest) return cast_exactly<Body::nearest, false>(x, 0, p, tally);
   if (body == Body::prefix)
     return stochastic ? cast_exactly<Body::prefix, true>(x, random, p, tally)
@@ -131,16 +130,16 @@ __global__ void __launch_bounds__(kThreads) cast_any(Body body, const __grid_con
   const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
   if (job.kind == Source::bytes)
     table[thread] = value_of(job.from, static_cast<std::uint32_t>(thread));
-  if (job.scratch.blocks != nullptr && blockIdx.x == 0 && thread == 0) *job.scratch.chunks_done = 0;
+  if (job.scratch.errors != nullptr && blockIdx.x == 0 && thread == 0) *job.scratch.parts_done = 0;
+  if (thread == 0) met = {};
+  Tally tally;
+  double amax = 0;
   for (std::uint64_t block = job.first_block + blockIdx.x; block < job.end_block;
        block += gridDim.x) {
-    if (thread == 0) met = {};
     __syncthreads();
     const std::uint64_t first = block * kBlock;
     const int count = static_cast<int>(job.elements - first < kBlock ? job.elements - first
                                                                      : std::uint64_t{kBlock});
-    Tally tally;
-    double amax = 0;
     for (int i = thread; i < static_cast<int>(kBlock); i += kThreads) {
       if (i >= count) {
         errors[i] = 0;
@@ -177,8 +176,7 @@ __global__ void __launch_bounds__(kThreads) cast_any(Body body, const __grid_con
         amax = static_cast<double>(tally.largest);
       }
     }
-    if (job.scratch.blocks == nullptr) continue;
-    meet(tally, amax, met);
+    if (job.scratch.errors == nullptr) continue;
     __syncthreads();
     if (thread >= kWarp) continue;
     double error = 0;
@@ -191,165 +189,27 @@ __global__ void __launch_bounds__(kThreads) cast_any(Body body, const __grid_con
       error = sum_of_rows(errors, whole, thread);
       if (whole < count) error += sum_of_rows(errors + whole, static_cast<int>(kRow), thread);
     }
-    if (thread == 0)
-      job.scratch.blocks[block] = {error, std::bit_cast<double>(met.amax), met.nan, met.saturated,
-                                   met.flushed};
+    if (thread == 0) job.scratch.errors[block] = error;
   }
-}
-
-__device__ unsigned long long sum_of_warp(unsigned long long value) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2)
-    value += __shfl_xor_sync(kAll, value, distance);
-  return value;
-}
-__device__ double largest_of_warp(double value) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    const double other = __shfl_xor_sync(kAll, value, distance);
-    value = other > value ? other : value;
-  }
-  return value;
-}
-
-// a + b; `exact` stays true where that is no rounded sum (D. Knuth's TwoSum).
-__device__ double add_exactly(double a, double b, bool& exact) {
-  const double sum = a + b;
-  const double b_part = sum - a;
-  const double error = (a - (sum - b_part)) + (b - b_part);
-  exact = exact && error == 0;
-  return sum;
-}
-
-constexpr int kEach = 8;  // values of a thread in sum_in_order
-
-// start + values[0] + values[1] + ..., added in that order, by all threads at once: every prefix of the sum is made, and
-// where no addition on the way was rounded the order made no difference. Else one thread adds. `values`: kEach a thread,
-// zero past the last. What is returned is thread 0's.
-__device__ double sum_in_order(double start, const double* values) {
-  __shared__ double of_warps[kThreads / kWarp];
-  const int thread = static_cast<int>(threadIdx.x);
-  const int lane = thread % kWarp;
-  bool exact = true;
-  double mine[kEach];
-  double sum = 0;
-#pragma unroll
-  for (int i = 0; i < kEach; ++i)
-    mine[i] = sum = add_exactly(sum, values[kEach * thread + i], exact);
-  double before = sum;  // becomes the sum of the warp's threads up to this one, then without it
-#pragma unroll
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const double other = __shfl_up_sync(kAll, before, distance);
-    if (lane >= distance) before = add_exactly(other, before, exact);
-  }
-  if (lane == kWarp - 1) of_warps[thread / kWarp] = before;
-  before = __shfl_up_sync(kAll, before, 1);
-  if (lane == 0) before = 0;
+  if (job.scratch.errors == nullptr) return;
+  meet(tally, amax, met);
   __syncthreads();
-  double total = start;
-  for (int warp = 0; warp < kThreads / kWarp; ++warp) {
-    if (warp == thread / kWarp) before = add_exactly(total, before, exact);
-    total = add_exactly(total, of_warps[warp], exact);
-  }
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) add_exactly(before, mine[i], exact);
-  if (__syncthreads_and(exact ? 1 : 0) != 0) return total;
   if (thread == 0)
-#pragma unroll 16
-    for (int i = 0; i < kEach * kThreads; ++i) start += values[i];
-  return start;
-}
-
-// A warp a chunk; the last block of threads that is done adds up the chunks.
-__global__ void __launch_bounds__(kThreads)
-    add_counts(Scratch scratch, std::uint64_t elements, formats::CastCounts* counts) {
-  static_assert(kBlocksOfChunk == kWarp, "a lane a block");
-  __shared__ double errors[kEach * kThreads];
-  __shared__ double error_before;
-  __shared__ unsigned long long nan, saturated, flushed, amax;
-  __shared__ bool is_last;
-  const int thread = static_cast<int>(threadIdx.x);
-  const int lane = thread % kWarp;
-  const std::uint64_t blocks = (elements + kBlock - 1) / kBlock;
-  const std::uint64_t chunks = (blocks + kWarp - 1) / kWarp;
-  const std::uint64_t chunk =
-      std::uint64_t{blockIdx.x} * (kThreads / kWarp) + static_cast<std::uint64_t>(thread / kWarp);
-  if (chunk < chunks) {
-    const std::uint64_t block = chunk * kWarp + static_cast<std::uint64_t>(lane);
-    const BlockFound found = block < blocks ? scratch.blocks[block] : BlockFound{};
-    double error = 0;
-#pragma unroll
-    for (int other = 0; other < kWarp; ++other) error += __shfl_sync(kAll, found.error, other);
-    const ChunkFound sum = {error, largest_of_warp(found.amax), sum_of_warp(found.nan),
-                            sum_of_warp(found.saturated), sum_of_warp(found.flushed)};
-    if (lane == 0) scratch.chunks[chunk] = sum;
-  }
-  __threadfence();
-  __syncthreads();
-  if (thread == 0) {
-    is_last = atomicAdd(scratch.chunks_done, 1U) == gridDim.x - 1;
-    nan = saturated = flushed = amax = 0;
-    error_before = 0;
-  }
-  __syncthreads();
-  if (!is_last) return;
-  __threadfence();
-  ChunkFound mine = {};
-  for (std::uint64_t begin = 0; begin < chunks; begin += std::size(errors)) {
-    for (std::uint64_t i = static_cast<std::uint64_t>(thread); i < std::size(errors);
-         i += kThreads) {
-      errors[i] = 0;
-      if (begin + i >= chunks) continue;
-      const ChunkFound found = scratch.chunks[begin + i];
-      errors[i] = found.error;
-      mine.nan += found.nan;
-      mine.saturated += found.saturated;
-      mine.flushed += found.flushed;
-      mine.amax = found.amax > mine.amax ? found.amax : mine.amax;
-    }
-    __syncthreads();
-    const double error = sum_in_order(error_before, errors);
-    __syncthreads();
-    if (thread == 0) error_before = error;
-    __syncthreads();
-  }
-  mine.nan = sum_of_warp(mine.nan);
-  mine.saturated = sum_of_warp(mine.saturated);
-  mine.flushed = sum_of_warp(mine.flushed);
-  mine.amax = largest_of_warp(mine.amax);
-  if (lane == 0) {
-    atomicAdd(&nan, mine.nan);
-    atomicAdd(&saturated, mine.saturated);
-    atomicAdd(&flushed, mine.flushed);
-    atomicMax(&amax, std::bit_cast<unsigned long long>(mine.amax));
-  }
-  __syncthreads();
-  if (thread != 0) return;
-  counts->elements = elements;
-  counts->nan = nan;
-  counts->saturated = saturated;
-  counts->flushed = flushed;
-  counts->amax = std::bit_cast<double>(amax);
-  counts->error_sum = error_before;
-  counts->error_count = elements - nan - saturated;
+    job.scratch.parts[job.first_part + blockIdx.x] = {std::bit_cast<double>(met.amax), met.nan,
+                                                      met.saturated, met.flushed};
 }
 
 }  // namespace
 
 cudaError_t launch_cast_any(Body body, bool by_definition, const CastJob& job, const Layout& layout,
-                            cudaStream_t stream) {
+                            cudaStream_t stream, std::uint64_t& parts) {
   const std::uint64_t blocks = job.end_block - job.first_block;
   const auto grid = static_cast<unsigned>(blocks < 1U << 20 ? blocks : 1U << 20);
+  parts = grid;
   if (by_definition)
     cast_any<true><<<grid, kThreads, 0, stream>>>(body, job, layout);
   else
     cast_any<false><<<grid, kThreads, 0, stream>>>(body, job, layout);
-  return cudaGetLastError();
-}
-
-cudaError_t launch_counts(const Scratch& scratch, std::uint64_t elements,
-                          formats::CastCounts* counts, cudaStream_t stream) {
-  constexpr std::uint64_t kElements = formats::kChunk * (kThreads / kWarp);
-  const auto grid = static_cast<unsigned>((elements + kElements - 1) / kElements);
-  add_counts<<<grid, kThreads, 0, stream>>>(scratch, elements, counts);
   return cudaGetLastError();
 }
 

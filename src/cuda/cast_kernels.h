@@ -12,25 +12,28 @@
 
 namespace ullage::cuda {
 
-// Of one block of kBlock elements.
-struct alignas(16) BlockFound {
-  double error;
+// What one warp or block of threads met in all its elements.
+struct Part {
   double amax;
   std::uint32_t nan, saturated, flushed;
 };
-// Of kChunk elements.
-struct alignas(16) ChunkFound {
-  double error;
+// What a block of threads of the counts' kernel has of its parts.
+struct Totals {
   double amax;
   std::uint64_t nan, saturated, flushed;
 };
-inline constexpr std::size_t kBlocksOfChunk = formats::kChunk / formats::kBlock;
+// Chunks that a block of threads of the counts' kernel adds up, a warp each; and as many parts as these have blocks.
+inline constexpr std::uint64_t kChunksAtOnce = 32;
+inline constexpr std::uint64_t kBlocksOfChunk = formats::kChunk / formats::kBlock;
+inline constexpr std::uint64_t kBlocksAtOnce = kChunksAtOnce * kBlocksOfChunk;
 
 // Memory for counts on their way. All null where none are wanted.
 struct Scratch {
-  std::uint32_t* chunks_done = nullptr;
-  BlockFound* blocks = nullptr;
-  ChunkFound* chunks = nullptr;
+  std::uint32_t* parts_done = nullptr;
+  double* errors = nullptr;  // of blocks of kBlock elements
+  double* chunks = nullptr;  // errors of kChunk elements
+  Part* parts = nullptr;     // no more than blocks
+  Totals* totals = nullptr;  // one for kBlocksAtOnce
 };
 
 enum class Source : std::uint8_t { fp64, fp32, bf16, fp16, bytes, codes };
@@ -51,12 +54,13 @@ struct CastJob {
   void* codes = nullptr;
   bool values = false;  // FP32 values instead of codes
   formats::CastOptions options = {.overflow = formats::Overflow::saturate};
-  CastParameters parameters;
+  TurnParameters parameters;
   PairParameters pairs;  // of bodies by pairs
   Keys keys;             // of stochastic rounding
   std::uint64_t elements = 0;
   std::uint64_t first_block = 0;
   std::uint64_t end_block = 0;
+  std::uint64_t first_part = 0;  // of those that the launch leaves in scratch
   Scratch scratch;
 };
 
@@ -66,12 +70,15 @@ struct CastJob {
 constexpr bool takes_bytes(Body body, bool stochastic) {
   return !stochastic && (body == Body::nearest || body == Body::prefix);
 }
-cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream);
+//
+// The launches of casts say how many parts they leave in scratch, at most one a block.
+cudaError_t launch_cast_aligned(Body body, const CastJob& job, cudaStream_t stream,
+                                std::uint64_t& parts);
 // Anything else: a block of threads takes a block of elements. by_definition: FP64, and formats without turns.
 cudaError_t launch_cast_any(Body body, bool by_definition, const CastJob& job, const Layout& layout,
-                            cudaStream_t stream);
-// After the casts: the blocks' counts added up in the CPU's order.
-cudaError_t launch_counts(const Scratch& scratch, std::uint64_t elements,
+                            cudaStream_t stream, std::uint64_t& parts);
+// After the casts: their errors added up in the CPU's order, and the parts.
+cudaError_t launch_counts(const Scratch& scratch, std::uint64_t elements, std::uint64_t parts,
                           formats::CastCounts* counts, cudaStream_t stream);
 
 }  // namespace ullage::cuda

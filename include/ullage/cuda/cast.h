@@ -20,7 +20,7 @@ struct CountsOnDevice {
   formats::CastCounts* counts = nullptr;  // null: not wanted, and `scratch` is not used
   void* scratch = nullptr;                // of cast_scratch_bytes(), of one cast at a time
 };
-// 1/64 of the bytes of FP32 elements as many.
+// One byte for 63 elements, and a little.
 std::size_t cast_scratch_bytes(std::size_t elements);
 
 // source.data and codes are in device memory (shape and strides in the host's). Whole arrays are fastest where both are
