@@ -3,9 +3,11 @@
 // A quad of threads takes 64 consecutive elements of a turn, each thread the sixteen that round.h names, so that it
 // adds the errors of both rows of a group itself, and its Philox blocks are its own. What the groups' rows add up to
 // goes through shared memory to the sixteen running sums, which take the groups in their order, as the CPU's do.
+#include <algorithm>
 #include <type_traits>
 
 #include "cuda/cast_kernels.h"
+#include "cuda/dependent.cuh"
 #include "cuda/round_bf16.h"
 
 namespace ullage::cuda {
@@ -14,7 +16,7 @@ namespace {
 using formats::kBlock;
 using formats::kRow;
 
-// Few, so that small arrays reach every multiprocessor.
+// At most; small arrays take fewer, so that they reach every multiprocessor.
 constexpr unsigned kThreads = 128;
 constexpr unsigned kWarp = 32;
 constexpr unsigned kWarps = kThreads / kWarp;
@@ -166,8 +168,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   // meet in a bank.
   __shared__ float kept_sums[kWarps][kWarp][kRow + 1];
   __shared__ float values_of_bytes[kSourceBytes == 1 ? 256 : 1];
+  let_the_next_start();
+  const unsigned warps = blockDim.x / kWarp;
   if constexpr (kSourceBytes == 1) {
-    for (unsigned code = threadIdx.x; code < 256; code += kThreads)
+    for (unsigned code = threadIdx.x; code < 256; code += blockDim.x)
       values_of_bytes[code] = value_of(job.from, code);
     __syncthreads();
   }
@@ -178,7 +182,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   float4* const sums_to = sums_of_warps[threadIdx.x / kWarp];
   // Each half of the warp adds up one block's groups.
   const float* const sums_from = reinterpret_cast<const float*>(sums_to) + half * W::kSecond;
-  const std::uint64_t stride = std::uint64_t{gridDim.x} * kWarps * 2;
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * warps * 2;
   const std::uint64_t offset = 64 * run + 4 * q;
   const bool fp16 = job.kind == Source::fp16;
   auto& kept_of_warp = kept_sums[threadIdx.x / kWarp];
@@ -197,7 +201,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   };
   // The first of the two blocks.
   std::uint64_t first =
-      job.first_block + (std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp) * 2;
+      job.first_block + (std::uint64_t{blockIdx.x} * warps + threadIdx.x / kWarp) * 2;
 #pragma unroll
   for (unsigned slot = 0; slot < W::kSlots; ++slot) load_ahead(first, 0, slot);
   Tally tally;
@@ -262,7 +266,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
     __syncwarp();
     kept = 0;
   }
-  const std::uint64_t part = std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  const std::uint64_t part = std::uint64_t{blockIdx.x} * warps + threadIdx.x / kWarp;
   if (!counts || job.first_block + 2 * part >= job.end_block) return;
   const std::uint32_t nan = __reduce_add_sync(kAll, tally.nan);
   const std::uint32_t saturated = __reduce_add_sync(kAll, tally.saturated);
@@ -287,13 +291,13 @@ cudaError_t launch(const CastJob& job, cudaStream_t stream, std::uint64_t& parts
   if (error != cudaSuccess) return error;
   const std::uint64_t blocks = job.end_block - job.first_block;
   const std::uint64_t twos = (blocks + 1) / 2;
-  const std::uint64_t wanted = (twos + kWarps - 1) / kWarps;
-  const std::uint64_t most =
-      static_cast<std::uint64_t>(multiprocessors) * (resident > 0 ? resident : 1);
-  const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
-  const std::uint64_t warps = std::uint64_t{grid} * kWarps;
-  parts = warps < twos ? warps : twos;
-  cast_aligned<kBody, kStochastic, kSourceBytes, kBytes><<<grid, kThreads, 0, stream>>>(job);
+  const auto processors = static_cast<std::uint64_t>(multiprocessors);
+  const std::uint64_t each = std::clamp<std::uint64_t>(twos / processors, 1, kWarps);
+  const std::uint64_t most = processors * static_cast<std::uint64_t>(std::max(resident, 1));
+  const std::uint64_t grid = std::min((twos + each - 1) / each, most);
+  parts = std::min(grid * each, twos);
+  cast_aligned<kBody, kStochastic, kSourceBytes, kBytes>
+      <<<static_cast<unsigned>(grid), static_cast<unsigned>(each * kWarp), 0, stream>>>(job);
   return cudaGetLastError();
 }
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "cuda/cast_kernels.h"
+#include "cuda/dependent.cuh"
 #include "ullage/formats/random.h"
 #include "ullage/formats/scalar.h"
 
@@ -126,6 +127,7 @@ __global__ void __launch_bounds__(kThreads) cast_any(Body body, const __grid_con
   __shared__ Error errors[kBlock];
   __shared__ float table[256];
   __shared__ Met met;
+  let_the_next_start();
   const int thread = static_cast<int>(threadIdx.x);
   const bool stochastic = job.options.rounding == formats::Rounding::stochastic;
   if (job.kind == Source::bytes)

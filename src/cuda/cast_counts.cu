@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "cuda/cast_kernels.h"
+#include "cuda/dependent.cuh"
 
 namespace ullage::cuda {
 namespace {
@@ -131,6 +132,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::uint64_t chunks = (blocks + kWarp - 1) / kWarp;
   const std::uint64_t at =
       std::uint64_t{blockIdx.x} * kThreads + static_cast<std::uint64_t>(thread);
+  wait_for_the_last();
   of_blocks[thread / kWarp][lane] = at < blocks ? scratch.errors[at] : 0;
   const Part part = at < parts ? scratch.parts[at] : Part{};
   const Totals met = sum_of_block({largest_of_warp(part.amax), sum_of_warp(part.nan),
@@ -190,8 +192,7 @@ cudaError_t launch_counts(const Scratch& scratch, std::uint64_t elements, std::u
                           formats::CastCounts* counts, cudaStream_t stream) {
   constexpr std::uint64_t kElements = kBlocksAtOnce * formats::kBlock;
   const auto grid = static_cast<unsigned>((elements + kElements - 1) / kElements);
-  add_counts<<<grid, kThreads, 0, stream>>>(scratch, elements, parts, counts);
-  return cudaGetLastError();
+  return launch_dependent(add_counts, grid, kThreads, stream, scratch, elements, parts, counts);
 }
 
 }  // namespace ullage::cuda

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "cuda/device_rows.h"
+#include "cuda/formats_under_test.h"
+#include "ullage/cuda/cast.h"
 #include "ullage/cuda/power_iteration.h"
 #include "ullage/cuda/spectra.h"
 #include "ullage/spectrum/power_iteration.h"
@@ -95,6 +97,50 @@ TEST_F(GraphTest, PowerIterationGoesOnFromWhereItWas) {
   }
   spectrum::PowerState state;
   EXPECT_NEAR(before, power_iteration(query.rows, key.rows, 30, state), 1e-4 * before);
+}
+
+// Whole blocks and an end, two kernels before that of the counts; of as many elements as one block of threads counts, and
+// of more.
+TEST_F(GraphTest, CastsFollowTheNumbers) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  for (const std::size_t count : {(std::size_t{1} << 20) + 77, (std::size_t{5} << 20) + 4096}) {
+    std::vector<float> values(count);
+    const std::int64_t shape[] = {static_cast<std::int64_t>(count)};
+    const auto view = [&](const void* data) {
+      return formats::ArrayView{
+          .data = data, .format = formats::kFp32, .shape = shape, .strides = {}};
+    };
+    const formats::CastOptions options = {.overflow = formats::Overflow::saturate, .threads = 0};
+    const DeviceMemory source = on_device<float>(values);
+    const DeviceMemory codes = on_device<std::uint8_t>(std::vector<std::uint8_t>(count));
+    const DeviceMemory scratch =
+        on_device<std::uint8_t>(std::vector<std::uint8_t>(cast_scratch_bytes(count), 0xA5));
+    const DeviceMemory counts =
+        on_device<std::uint8_t>(std::vector<std::uint8_t>(sizeof(formats::CastCounts), 0xA5));
+    capture([&](Stream stream) {
+      return cast(view(source.data()), formats::kE4M3, codes.data(), options,
+                  {.counts = counts.data<formats::CastCounts>(), .scratch = scratch.data()},
+                  stream);
+    });
+    if (HasFatalFailure()) return;
+    for (const float factor : {1.0F, 100.0F, 0.0F}) {
+      for (float& x : values) x = factor * normal(random);
+      ASSERT_TRUE(upload(values.data(), count * sizeof(float), source.data<float>(), stream_).ok());
+      replay();
+      ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+      std::vector<std::uint8_t> expected(count);
+      const auto theirs =
+          formats::cast(view(values.data()), formats::kE4M3, expected.data(), options);
+      ASSERT_TRUE(theirs.ok());
+      EXPECT_TRUE(from_device<std::uint8_t>(codes.data(), count) == expected);
+      expect_same_counts(from_device<formats::CastCounts>(counts.data(), 1)[0], *theirs);
+    }
+    cudaGraphExecDestroy(executable_);
+    cudaGraphDestroy(graph_);
+    executable_ = nullptr;
+    graph_ = nullptr;
+  }
 }
 
 }  // namespace
