@@ -66,6 +66,20 @@ TEST(ParallelJobs, RunEveryIndexOfEveryLoopOnceInTheirWindow) {
   }
 }
 
+TEST(ParallelJobs, NoneBeginsBeforeTheOneWhoseMemoryItTakesHasEnded) {
+  std::atomic<bool> third{false};
+  parallel_jobs(3, 2, 3, [&](Job& job) {
+    if (job.index() == 0) {
+      std::this_thread::sleep_for(
+          std::chrono::milliseconds(50));  // what began too early shows by then
+      EXPECT_FALSE(third);
+    } else if (job.index() == 2) {
+      third = true;
+    }
+  });
+  EXPECT_TRUE(third);
+}
+
 TEST(ParallelJobs, AWorkerDoesOneThingAtATime) {
   constexpr int kThreads = 4;
   std::vector<std::atomic<bool>> busy(kThreads);
