@@ -7,7 +7,8 @@
 #include "ullage/base/checked.h"
 // What the CPU offers, and which of our code paths it takes.
 #include "ullage/base/cpu.h"
-// parallel_for: the one way in which ullage uses threads.
+// parallel_for, and parallel_jobs for jobs that are made of such loops: the one way in which
+// ullage uses threads.
 #include "ullage/base/parallel.h"
 // Result<T>: a value, or an Error that says which rule was broken, where, and what was found.
 #include "ullage/base/result.h"

@@ -23,6 +23,10 @@ using Flags = __m256;  // all bits of a lane, or none
 
 ULLAGE_INLINE Floats load(const float* from) { return _mm256_loadu_ps(from); }
 ULLAGE_INLINE void store(float* to, Floats x) { _mm256_storeu_ps(to, x); }
+// One number a row of a tile, in the first kRowTile lanes.
+ULLAGE_INLINE __m256i tile_lanes() { return _mm256_setr_epi32(-1, -1, -1, -1, -1, -1, 0, 0); }
+ULLAGE_INLINE Floats load_tile(const float* from) { return _mm256_maskload_ps(from, tile_lanes()); }
+ULLAGE_INLINE void store_tile(float* to, Floats x) { _mm256_maskstore_ps(to, tile_lanes(), x); }
 ULLAGE_INLINE Floats all(float x) { return _mm256_set1_ps(x); }
 ULLAGE_INLINE Floats zeros() { return _mm256_setzero_ps(); }
 ULLAGE_INLINE Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
@@ -51,7 +55,10 @@ ULLAGE_INLINE Floats max_where(Flags flags, Floats a, Floats b) {
   return _mm256_blendv_ps(a, _mm256_max_ps(a, b), flags);
 }
 ULLAGE_INLINE Flags less(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
-ULLAGE_INLINE int count(Flags flags) { return __builtin_popcount(_mm256_movemask_ps(flags)); }
+ULLAGE_INLINE int count(Flags a, Flags b) {
+  return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(a)) << 8 |
+                            static_cast<unsigned>(_mm256_movemask_ps(b)));
+}
 ULLAGE_INLINE Floats select(Flags flags, Floats yes, Floats no) {
   return _mm256_blendv_ps(no, yes, flags);
 }
@@ -64,6 +71,18 @@ ULLAGE_INLINE float total(Floats x) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   half = _mm_add_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+// The largest or the total of each of kRowTile rows of lanes.
+ULLAGE_INLINE Floats largest_of_rows(const float* rows) {
+  alignas(32) float out[kLanes] = {};
+  for (int i = 0; i < kRowTile; ++i) out[i] = largest(load(rows + i * kLanes));
+  return load(out);
+}
+ULLAGE_INLINE Floats total_of_rows(const float* rows) {
+  alignas(32) float out[kLanes] = {};
+  for (int i = 0; i < kRowTile; ++i) out[i] = total(load(rows + i * kLanes));
+  return load(out);
 }
 
 // Lanes that hold columns [begin, end) when lane 0 holds column `first`.

@@ -168,13 +168,14 @@ class FastForward {
 
   void gather_statistics(const Piece& piece, const Sequence& sequence, const ForwardBlock& block,
                          std::vector<RowStatistics>& rows) const {
-    rows.clear();
-    for (std::size_t i = 0; i < piece.rows; ++i) {
-      rows.push_back(statistics_of(block.states, i, keys_seen(sequence, block, i)));
-      if (outputs_.statistics)
-        outputs_.statistics.at(sequence.batch, piece.head, sequence.query_begin + piece.row + i,
-                               0) = rows.back();
-    }
+    const std::uint8_t* keep = plan_.keep(plan_.sequences[sequence.index]);
+    rows.resize(piece.rows);
+    for (std::size_t i = 0; i < piece.rows; ++i)
+      rows[i] = statistics_of(block.states, i, keys_seen(keep, block, i));
+    if (!outputs_.statistics) return;
+    for (std::size_t i = 0; i < piece.rows; ++i)
+      outputs_.statistics.at(sequence.batch, piece.head, sequence.query_begin + piece.row + i, 0) =
+          rows[i];
   }
 
   float log_sum_exp(const RowStates& states, std::size_t i) const {
@@ -184,10 +185,9 @@ class FastForward {
                               std::log(static_cast<double>(states.sum[i])));
   }
 
-  std::size_t keys_seen(const Sequence& sequence, const ForwardBlock& block, std::size_t i) const {
+  static std::size_t keys_seen(const std::uint8_t* keep, const ForwardBlock& block, std::size_t i) {
     const auto begin = static_cast<std::size_t>(block.begin[i]);
     const auto end = static_cast<std::size_t>(block.end[i]);
-    const std::uint8_t* keep = plan_.keep(plan_.sequences[sequence.index]);
     if (keep == nullptr) return end - begin;
     return static_cast<std::size_t>(
         std::count_if(keep + begin, keep + end, [](std::uint8_t kept) { return kept != 0; }));

@@ -1,6 +1,7 @@
 #include "ullage/attention/statistics.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "attention/elementary.h"
@@ -17,6 +18,11 @@ double moved(double tail_with_top, double gap, double power) {
 }
 
 bool empty(const RowStatistics& row) { return row.maximum == -kInfinity; }
+
+void raise(Interval& to, const Interval& from) {
+  to.lower = std::max(to.lower, from.lower);
+  to.upper = std::max(to.upper, from.upper);
+}
 
 // Both ends of jacobian_norm; the row is not empty, p1 its largest probability.
 double jacobian_upper(const RowStatistics& row, double p1) {
@@ -129,42 +135,87 @@ double jacobian_norm(std::span<const double> weights) {
   }
 }
 
-HeadStatistics reduce(std::span<const RowStatistics> rows) {
+namespace {
+
+// Rows that are reduced together.
+constexpr std::size_t kReduced = 64;
+
+// The upper ends of a row's |J|_2 and, squared, of its |J|_2 |s|_2 / |p|_2; zeros for an empty row.
+struct UpperEnds {
+  double jacobian = 0;
+  double condition_squared = 0;
+};
+
+struct Reduction {
   HeadStatistics head;
   double score_squares = 0;
   double probability_squares = 0;
-  for (const RowStatistics& row : rows) {
-    if (empty(row)) {
-      ++head.empty_rows;
-      continue;
-    }
-    ++head.rows;
-    head.repeated_rows += row.repeats > 1 ? 1 : 0;
-    head.max_abs = std::max(head.max_abs, row.max_abs);
-    score_squares += row.squared_scores;
-    const double p1 = largest_probability(row);
-    const double squares = (1 + row.tail_squares) * p1 * p1;
-    probability_squares += squares;
-    const double ratio = std::sqrt(row.squared_scores / squares);
-    const double upper = jacobian_upper(row, p1);
-    head.jacobian.upper = std::max(head.jacobian.upper, upper);
-    head.row_condition.upper = std::max(head.row_condition.upper, upper * ratio);
-    // The lower end takes an exponential, and few rows can raise the largest one.
-    if (upper <= head.jacobian.lower && upper * ratio <= head.row_condition.lower) continue;
-    const double lower = jacobian_lower(row, p1, upper);
-    head.jacobian.lower = std::max(head.jacobian.lower, lower);
-    head.row_condition.lower = std::max(head.row_condition.lower, lower * ratio);
+};
+
+double probability_squares(const RowStatistics& row, double p1) {
+  return (1 + row.tail_squares) * p1 * p1;
+}
+
+UpperEnds add_row(Reduction& sums, const RowStatistics& row) {
+  HeadStatistics& head = sums.head;
+  if (empty(row)) {
+    ++head.empty_rows;
+    return {};
   }
-  head.score_norm = std::sqrt(score_squares);
-  head.probability_norm = std::sqrt(probability_squares);
-  return head;
+  ++head.rows;
+  head.repeated_rows += row.repeats > 1 ? 1 : 0;
+  head.max_abs = std::max(head.max_abs, row.max_abs);
+  const double p1 = largest_probability(row);
+  const double squares = probability_squares(row, p1);
+  sums.score_squares += row.squared_scores;
+  sums.probability_squares += squares;
+  const double upper = jacobian_upper(row, p1);
+  return {upper, upper * upper * (row.squared_scores / squares)};
+}
+
+// Takes the intervals of a row into the head's, where they can make a difference: a row whose upper
+// ends are not above the largest lower ones can not, but for the last bits of a square. So few rows
+// need the root and the lower end's exponential.
+void raise_intervals(HeadStatistics& head, const RowStatistics& row, const UpperEnds& ends) {
+  const double seen = head.row_condition.lower;
+  if (ends.jacobian <= head.jacobian.lower && ends.condition_squared <= seen * seen) return;
+  const double p1 = largest_probability(row);
+  const double lower = jacobian_lower(row, p1, ends.jacobian);
+  const double ratio = std::sqrt(row.squared_scores / probability_squares(row, p1));
+  raise(head.jacobian, {lower, ends.jacobian});
+  raise(head.row_condition, {lower * ratio, ends.jacobian * ratio});
+}
+
+void add_rows(Reduction& sums, std::span<const RowStatistics> rows) {
+  std::array<UpperEnds, kReduced> ends;
+  std::size_t widest = 0;
+  std::size_t steepest = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    ends[i] = add_row(sums, rows[i]);
+    if (ends[i].jacobian > ends[widest].jacobian) widest = i;
+    if (ends[i].condition_squared > ends[steepest].condition_squared) steepest = i;
+  }
+  // First those that leave the fewest others to be looked at.
+  raise_intervals(sums.head, rows[widest], ends[widest]);
+  raise_intervals(sums.head, rows[steepest], ends[steepest]);
+  for (std::size_t i = 0; i < rows.size(); ++i) raise_intervals(sums.head, rows[i], ends[i]);
+}
+
+}  // namespace
+
+HeadStatistics reduce(std::span<const RowStatistics> rows) {
+  Reduction sums;
+  while (!rows.empty()) {
+    const std::size_t some = std::min(rows.size(), kReduced);
+    add_rows(sums, rows.first(some));
+    rows = rows.subspan(some);
+  }
+  sums.head.score_norm = std::sqrt(sums.score_squares);
+  sums.head.probability_norm = std::sqrt(sums.probability_squares);
+  return sums.head;
 }
 
 void HeadStatistics::merge(const HeadStatistics& other) {
-  const auto raise = [](Interval& to, const Interval& from) {
-    to.lower = std::max(to.lower, from.lower);
-    to.upper = std::max(to.upper, from.upper);
-  };
   rows += other.rows;
   empty_rows += other.empty_rows;
   repeated_rows += other.repeated_rows;

@@ -9,9 +9,8 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
-#include <system_error>
-#include <thread>
-#include <vector>
+
+#include "base/threads.h"
 
 namespace ullage {
 namespace {
@@ -55,17 +54,7 @@ void parallel_for(std::size_t count, int threads,
       if (!failure) failure = std::current_exception();
     }
   };
-  std::vector<std::jthread> pool;
-  pool.reserve(static_cast<std::size_t>(workers - 1));
-  for (int worker = 1; worker < workers; ++worker) {
-    try {
-      pool.emplace_back(run, worker);
-    } catch (const std::system_error&) {
-      break;  // no more threads to be had: the ones that run take all indices
-    }
-  }
-  run(0);
-  pool.clear();
+  on_threads(workers, run);
   if (failure) std::rethrow_exception(failure);
 }
 

@@ -19,10 +19,16 @@ namespace {
 
 using spectrum::Matrix;
 
+// Of a positive number. std::lgamma writes its sign to a variable that all threads share.
+double log_gamma(double x) {
+  int sign = 0;
+  return ::lgamma_r(x, &sign);
+}
+
 // Mean length of a standard Gaussian vector over sqrt(d): sqrt(2/d) Gamma((d+1)/2)/Gamma(d/2).
 double radial_mean(int dimensions) {
   const double d = dimensions;
-  return std::exp(0.5 * std::log(2.0 / d) + std::lgamma(0.5 * (d + 1.0)) - std::lgamma(0.5 * d));
+  return std::exp(0.5 * std::log(2.0 / d) + log_gamma(0.5 * (d + 1.0)) - log_gamma(0.5 * d));
 }
 
 // One side in units in which its Gram's trace is of order one, with the sphere's factor of a

@@ -115,7 +115,7 @@ Status cast_view(const ArrayView& source, const Format& to, void* codes, bool va
   if (found.counts != nullptr) job.scratch = scratch_at(found.scratch, count);
   const KernelShape shape = formats::kernel_shape(to);
   const bool by_definition = !source.format || shape == KernelShape::scalar;
-  if (!by_definition) job.parameters = turn_parameters(to, options);
+  if (!by_definition) job.parameters = formats::cast_parameters(to, options);
   const Layout layout = layout_of(source);
   const Body body = body_of(shape, options.rounding);
   const bool stochastic = options.rounding == Rounding::stochastic;

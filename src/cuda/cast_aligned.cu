@@ -224,6 +224,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
           }
         } else {
           expand<kSourceBytes>(ahead[slot], fp16, values_of_bytes, q, x);
+          // Code zero need not stand for zero.
+          if (kSourceBytes == 1 && block >= job.end_block) {
+#pragma unroll
+            for (float& value : x) value = 0;
+          }
         }
         const bool last = turn + 1 == W::kTurns;
         load_ahead(last ? first + stride : first, last ? 0 : turn + 1, slot);

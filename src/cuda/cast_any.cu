@@ -83,7 +83,7 @@ __device__ void store_code(const CastJob& job, std::uint64_t at, std::uint32_t c
 }
 
 __device__ Coded cast_one(Body body, float x, bool stochastic, std::uint32_t random,
-                          const TurnParameters& p, Tally& tally) {
+                          const CastParameters& p, Tally& tally) {
   if (body == Body::nearest) return cast_exactly<Body::nearest, false>(x, 0, p, tally);
   if (body == Body::prefix)
     return stochastic ? cast_exactly<Body::prefix, true>(x, random, p, tally)

@@ -54,7 +54,7 @@ struct CastJob {
   void* codes = nullptr;
   bool values = false;  // FP32 values instead of codes
   formats::CastOptions options = {.overflow = formats::Overflow::saturate};
-  TurnParameters parameters;
+  CastParameters parameters;
   PairParameters pairs;  // of bodies by pairs
   Keys keys;             // of stochastic rounding
   std::uint64_t elements = 0;

@@ -17,21 +17,7 @@
 
 namespace ullage::cuda {
 
-// A format and its rounding; and powers of two to shift by. The pipe of shifts, masks and whole sums is what casts wait
-// for, and products with numbers that the compiler does not know go through another.
-struct TurnParameters : formats::CastParameters {
-  std::uint32_t one = 1;
-  std::uint32_t share_shift = 0;  // shifts right by 9
-  std::uint32_t code_shift = 0;   // shifts right by mantissa_shift
-};
-inline TurnParameters turn_parameters(const formats::Format& format,
-                                      const formats::CastOptions& options) {
-  TurnParameters p = {formats::cast_parameters(format, options)};
-  p.share_shift = 1U << (32 - 9);
-  // Where nothing is cut nothing is shifted, and no small format is: they have 22 bits at most.
-  p.code_shift = p.mantissa_shift > 0 ? 1U << (32 - p.mantissa_shift) : 0;
-  return p;
-}
+using formats::CastParameters;
 
 // How codes follow from FP32's bits: prefix and small as in KernelShape; nearest: small formats, ties to even;
 // nearest_pairs and small_pairs: the same from BF16, two numbers at a time (round_bf16.h).
@@ -82,20 +68,6 @@ ULLAGE_BOTH float largest_or_nan(float a, float b) {
 #endif
 }
 
-// a b + c, and the upper half of a b, plus c; as they wrap around.
-ULLAGE_BOTH std::uint32_t multiply_add(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
-  return a * b + c;
-}
-ULLAGE_BOTH std::uint32_t multiply_high_add(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
-#if defined(__CUDA_ARCH__)
-  std::uint32_t sum;
-  asm("mad.hi.u32 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
-  return sum;
-#else
-  return static_cast<std::uint32_t>((std::uint64_t{a} * b) >> 32) + c;
-#endif
-}
-
 // The byte, or half, number `place` of a and of b, in the low half, or as the two halves, of a word.
 ULLAGE_BOTH std::uint32_t pair_of_bytes(std::uint32_t a, std::uint32_t b, int place) {
 #if defined(__CUDA_ARCH__)
@@ -126,16 +98,6 @@ ULLAGE_BOTH std::uint32_t odd_bytes(std::uint32_t a, std::uint32_t b) {
   return even_bytes(a >> 8, b >> 8);
 #endif
 }
-// sum + the four bytes of `bytes`.
-ULLAGE_BOTH std::uint32_t add_bytes(std::uint32_t bytes, std::uint32_t sum) {
-#if defined(__CUDA_ARCH__)
-  return __dp4a(bytes, 0x01010101U, sum);
-#else
-  for (int place = 0; place < 4; ++place) sum += bytes >> (8 * place) & 0xFF;
-  return sum;
-#endif
-}
-
 ULLAGE_BOTH int ones_in(std::uint32_t word) {
 #if defined(__CUDA_ARCH__)
   return __popc(word);
@@ -157,17 +119,17 @@ struct Coded {
 };
 
 // The power of two of each number's binade; below the smallest normal number it stays there.
-ULLAGE_BOTH std::uint32_t binade(std::uint32_t bits, const TurnParameters& p) {
+ULLAGE_BOTH std::uint32_t binade(std::uint32_t bits, const CastParameters& p) {
   const std::uint32_t exponent = bits & kInfinity;
   return exponent > p.least ? exponent : p.least;
 }
 
 // The sum with the magic number has the format's last place, so the addition rounds; its low 23 bits are the code. The
 // value has its sign, but for zero.
-ULLAGE_BOTH Coded round_nearest(std::uint32_t bits, const TurnParameters& p) {
+ULLAGE_BOTH Coded round_nearest(std::uint32_t bits, const CastParameters& p) {
   const std::uint32_t exponent = binade(bits, p);
   const float magic =
-      float_of((multiply_high_add(exponent, p.code_shift, p.magic) + exponent) | (bits & kSign));
+      float_of((exponent + (exponent >> p.mantissa_shift) + p.magic) | (bits & kSign));
   const float sum = float_of(bits) + magic;
   return {bits_of(sum), sum - magic};
 }
@@ -176,9 +138,9 @@ ULLAGE_BOTH Coded round_nearest(std::uint32_t bits, const TurnParameters& p) {
 // drawn or the same for all (a half: ties away from zero; none: toward zero); or to the code above it.
 enum class Carry { drawn, share, upward };
 
-// One and the multiple of 2^-23 below one that a word stands for.
-ULLAGE_BOTH float one_and_share(std::uint32_t random, const TurnParameters& p) {
-  return float_of(multiply_high_add(random, p.share_shift, kOne));  // random >> 9 | kOne
+// The multiple of 2^-23 below one that a word stands for.
+ULLAGE_BOTH float drawn_share(std::uint32_t random) {
+  return float_of((random >> 9) + kOne) - 1;  // a sum: one instruction with the shift
 }
 
 // Of a number's binade its last place, with the number's sign, and the code of the binade's first number less that
@@ -187,31 +149,30 @@ struct Place {
   float unit;
   std::uint32_t base;
 };
-ULLAGE_BOTH Place place_of(std::uint32_t bits, const TurnParameters& p) {
+ULLAGE_BOTH Place place_of(std::uint32_t bits, const CastParameters& p) {
   const std::uint32_t exponent = binade(bits, p);
-  const std::uint32_t unit =
-      multiply_add(exponent, p.one, 0U - (static_cast<std::uint32_t>(p.mantissa_bits) << 23));
-  return {float_of(unit | (bits & kSign)), multiply_high_add(exponent, p.code_shift, 0U - p.base)};
+  const std::uint32_t unit = exponent - (static_cast<std::uint32_t>(p.mantissa_bits) << 23);
+  return {float_of(unit | (bits & kSign)), (exponent >> p.mantissa_shift) - p.base};
 }
 
-// x as 2^23 + n units, n whole, times its sign. A number, a unit and its share may lose bits in their sum, but not its
-// whole part: multiples of the unit are FP32 numbers, and cutting passes none. The unit is taken back.
+// x as 2^23 + n units, n whole, times its sign. A number and its share may lose bits in their sum, but not its whole part:
+// multiples of the unit are FP32 numbers, and cutting passes none.
 template <Carry kCarry>
-ULLAGE_BOTH float in_units(float x, float unit, std::uint32_t random, const TurnParameters& p) {
+ULLAGE_BOTH float in_units(float x, float unit, std::uint32_t random, const CastParameters& p) {
   if constexpr (kCarry == Carry::upward) return add_upward(unit, kTwoTo23, x);
-  float share = p.threshold_positive < kOne ? 1.5F : 1.0F;  // a half's threshold, or never
-  if constexpr (kCarry == Carry::drawn) share = one_and_share(random, p);
-  return add_toward_zero(unit, kTwoTo23 - 1, add_toward_zero(unit, share, x));
+  float share = p.threshold_positive < kOne ? 0.5F : 0.0F;  // a half's threshold, or never
+  if constexpr (kCarry == Carry::drawn) share = drawn_share(random);
+  return add_toward_zero(unit, kTwoTo23, add_toward_zero(unit, share, x));
 }
 
 // Whether one sign alone goes away from zero: up or down.
-ULLAGE_BOTH bool goes_upward(const TurnParameters& p) {
+ULLAGE_BOTH bool goes_upward(const CastParameters& p) {
   return p.threshold_positive != p.threshold_negative;
 }
 
 // Code (in the low 23 bits) and value of a number; the value has its sign, but for zero. Down is up of the other sign.
 template <Carry kCarry>
-ULLAGE_BOTH Coded round_small(std::uint32_t bits, std::uint32_t random, const TurnParameters& p) {
+ULLAGE_BOTH Coded round_small(std::uint32_t bits, std::uint32_t random, const CastParameters& p) {
   std::uint32_t other = 0;
   if constexpr (kCarry == Carry::upward) other = p.threshold_positive == 0 ? 0 : kSign;
   const float x = float_of(bits ^ other);
@@ -224,7 +185,7 @@ ULLAGE_BOTH Coded round_small(std::uint32_t bits, std::uint32_t random, const Tu
 // Code and value of FP32's own bits, with their sign or without it; `signed_bits` has it.
 template <bool kStochastic>
 ULLAGE_BOTH Coded round_prefix(std::uint32_t bits, std::uint32_t signed_bits, std::uint32_t random,
-                               const TurnParameters& p) {
+                               const CastParameters& p) {
   std::uint32_t add = 0;
   if constexpr (kStochastic) {
     add = random >> 1 >> (31 - p.mantissa_shift);
@@ -246,7 +207,7 @@ struct Tally {
 
 // Any number's code with its sign, and its error: 0 for NaN and where the rounding lies past the largest value.
 template <Body kBody, bool kStochastic>
-ULLAGE_BOTH Coded cast_exactly(float x, std::uint32_t random, const TurnParameters& p,
+ULLAGE_BOTH Coded cast_exactly(float x, std::uint32_t random, const CastParameters& p,
                                Tally& tally) {
   const std::uint32_t bits = bits_of(x);
   const std::uint32_t magnitude = bits & kMagnitude;

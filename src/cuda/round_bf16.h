@@ -26,9 +26,8 @@ constexpr std::uint32_t kMagnitudes = 0x7FFF7FFF;
 struct PairParameters {
   std::uint32_t least = 0;  // the smallest normal number
   std::uint32_t magic = 0;  // completes the magic numbers
-  std::uint32_t unit = 0;   // a power of two's pattern plus this is that of its last place
-  std::uint32_t base = 0;   // completes what codes begin with
-  std::uint32_t shift = 0;  // shifts right by 7 - mantissa bits
+  std::uint32_t unit = 0;   // taken from a binade's power of two to make its last place
+  int shift = 0;            // 7 - mantissa bits
   std::uint32_t safe = 0;   // of one number: no magnitude up to this pattern overflows
 };
 
@@ -39,19 +38,14 @@ inline bool has_pairs(const formats::Format& to) {
          to.magnitude_bits() <= 7 && to.mantissa_bits <= 6;
 }
 
-ULLAGE_BOTH PairParameters pair_parameters(const TurnParameters& p) {
+ULLAGE_BOTH PairParameters pair_parameters(const CastParameters& p) {
   constexpr std::uint32_t kBoth = 0x00010001;
   const int shift = 7 - p.mantissa_bits;
   const std::uint32_t least = p.least >> 16;
   // Of one half it may be negative; what it completes never is.
   const std::uint32_t magic = (static_cast<std::uint32_t>(shift) << 7) - (least >> shift);
   const std::uint32_t unit = static_cast<std::uint32_t>(p.mantissa_bits) << 7;
-  return {.least = least * kBoth,
-          .magic = magic * kBoth,
-          .unit = 0U - unit * kBoth,
-          .base = 0U - (least >> shift) * kBoth,
-          .shift = 1U << (32 - shift),
-          .safe = p.safe >> 16};
+  return {least * kBoth, magic * kBoth, unit * kBoth, shift, p.safe >> 16};
 }
 
 ULLAGE_BOTH float low_of(std::uint32_t pair) { return float_of(pair << 16); }
@@ -113,12 +107,22 @@ ULLAGE_BOTH std::uint32_t smaller_halves(std::uint32_t a, std::uint32_t b) {
   return (low & 0xFFFF) | (a < b ? a >> 16 : b >> 16) << 16;
 #endif
 }
+// sum + the four bytes of `bytes`.
+ULLAGE_BOTH std::uint32_t add_bytes(std::uint32_t bytes, std::uint32_t sum) {
+#if defined(__CUDA_ARCH__)
+  return __dp4a(bytes, 0x01010101U, sum);
+#else
+  for (int place = 0; place < 4; ++place) sum += bytes >> (8 * place) & 0xFF;
+  return sum;
+#endif
+}
+
 // The code in the low seven bits of each half, with x's sign above it; the error beside it.
 ULLAGE_BOTH void round_pair(std::uint32_t x, const PairParameters& pp, std::uint32_t& sum,
                             std::uint32_t& error) {
   const std::uint32_t exponents = larger_halves(x & 0x7F807F80, pp.least);
-  const std::uint32_t magic = (multiply_high_add(exponents, pp.shift, pp.magic) + exponents) |
-                              (x & kSigns);  // no half carries
+  const std::uint32_t magic =
+      (exponents + (exponents >> pp.shift) + pp.magic) | (x & kSigns);  // no half carries
   sum = add_pairs(x, magic);
   error = subtract_pairs(subtract_pairs(sum, magic), x);
 }
@@ -126,7 +130,7 @@ ULLAGE_BOTH void round_pair(std::uint32_t x, const PairParameters& pp, std::uint
 // Four codes without sign, of the pairs x[0] and x[1] whose random words are in their order, and their errors.
 template <bool kNearest, Carry kCarry>
 ULLAGE_BOTH std::uint32_t round_row(const std::uint32_t* x, const std::uint32_t* random,
-                                    const TurnParameters& p, const PairParameters& pp,
+                                    const CastParameters& p, const PairParameters& pp,
                                     float (&errors)[4]) {
   if constexpr (kNearest) {
     std::uint32_t sums[2];
@@ -146,8 +150,8 @@ ULLAGE_BOTH std::uint32_t round_row(const std::uint32_t* x, const std::uint32_t*
     for (int i = 0; i < 2; ++i) {
       const std::uint32_t turned = x[i] ^ other;
       const std::uint32_t exponents = larger_halves(turned & 0x7F807F80, pp.least);
-      const std::uint32_t places = multiply_add(exponents, p.one, pp.unit) | (turned & kSigns);
-      bases[i] = multiply_high_add(exponents, pp.shift, pp.base);
+      const std::uint32_t places = (exponents - pp.unit) | (turned & kSigns);
+      bases[i] = (exponents - pp.least) >> pp.shift;
       std::uint32_t sums[2];
       for (int half = 0; half < 2; ++half) {
         const float number = half == 0 ? low_of(turned) : high_of(turned);
@@ -168,7 +172,7 @@ ULLAGE_BOTH std::uint32_t round_row(const std::uint32_t* x, const std::uint32_t*
 // The short way: sixteen numbers none of which overflows.
 template <bool kNearest, Carry kCarry>
 ULLAGE_BOTH void cast_pairs_shortly(const std::uint32_t (&x)[kTurn / 2],
-                                    const std::uint32_t (&random)[kTurn], const TurnParameters& p,
+                                    const std::uint32_t (&random)[kTurn], const CastParameters& p,
                                     const PairParameters& pp, std::uint32_t (&words)[4],
                                     float (&pairs)[8], Tally& tally) {
   constexpr std::uint32_t kTops = 0x80808080;
@@ -205,7 +209,7 @@ ULLAGE_BOTH void cast_pairs_shortly(const std::uint32_t (&x)[kTurn / 2],
 template <bool kNearest, bool kStochastic>
 ULLAGE_BOTH void cast_turn_of_pairs(const std::uint32_t (&x)[kTurn / 2],
                                     const std::uint32_t (&random)[kTurn], const formats::Format& to,
-                                    const TurnParameters& p, const PairParameters& pp,
+                                    const CastParameters& p, const PairParameters& pp,
                                     std::uint32_t (&words)[4], float (&pairs)[8], Tally& tally) {
   std::uint32_t largest_of[kTurn / 2];
   for (int i = 0; i < kTurn / 2; ++i) largest_of[i] = x[i] & kMagnitudes;

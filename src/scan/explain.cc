@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "scan/head.h"
 #include "scan/layer.h"
@@ -164,9 +165,7 @@ std::string refusal(const AttentionLayer& layer, const LayerContext& context) {
   return "";
 }
 
-}  // namespace
-
-Result<Explanation> explain(const checkpoint::Container& container,
+Result<Explanation> explain(Job& job, const checkpoint::Container& container,
                             const checkpoint::AttentionModel& model, int layer, int head,
                             const std::string& name, const ScanOptions& options) {
   const AttentionLayer* found = nullptr;
@@ -184,9 +183,8 @@ Result<Explanation> explain(const checkpoint::Container& container,
                               : model.max_positions > 0 ? model.max_positions
                                                         : 2048;
   ULLAGE_ASSIGN(const LayerContext context, make_context(*found, options, tokens));
-  const int threads = options.threads > 0 ? options.threads : default_threads();
-  RowBuffers buffers;
-  ULLAGE_ASSIGN(LayerOutcome outcome, scan_layer(container, context, threads, buffers));
+  LayerMemory memory(job.threads(), 1);
+  ULLAGE_ASSIGN(LayerOutcome outcome, scan_layer(container, context, job, memory));
   Explanation result;
   ULLAGE_ASSIGN(const formats::Format format, formats::find_format(options.format));
   fill_descales(format, outcome.result);
@@ -201,13 +199,25 @@ Result<Explanation> explain(const checkpoint::Container& container,
     result.attained = Figure::none(why);
     return result;
   }
-  ULLAGE_ASSIGN(LayerRows rows, LayerRows::open(container, *found, 1, buffers));
-  ULLAGE_ASSIGN(const spectrum::HeadRows query, rows.rows(Part::query, head, 0));
-  ULLAGE_ASSIGN(const spectrum::HeadRows key, rows.rows(Part::key, chosen.kv_head, 0));
+  ULLAGE_ASSIGN(LayerRows rows, LayerRows::open(container, *found, job, memory.rows));
+  ULLAGE_ASSIGN(const spectrum::HeadRows query, rows.rows(Part::query, head, job.worker()));
+  ULLAGE_ASSIGN(const spectrum::HeadRows key, rows.rows(Part::key, chosen.kv_head, job.worker()));
   search(context, dense_side(context, query, found->inputs[0].query, bias_of(found->query, head)),
          dense_side(context, key, found->inputs[0].key, bias_of(found->key, chosen.kv_head)),
          result);
   return result;
+}
+
+}  // namespace
+
+Result<Explanation> explain(const checkpoint::Container& container,
+                            const checkpoint::AttentionModel& model, int layer, int head,
+                            const std::string& name, const ScanOptions& options) {
+  std::optional<Result<Explanation>> result;
+  parallel_jobs(1, 1, options.threads, [&](Job& job) {
+    result = explain(job, container, model, layer, head, name, options);
+  });
+  return *std::move(result);
 }
 
 }  // namespace ullage::scan

@@ -6,10 +6,7 @@
 #include <optional>
 
 #include "scan/fields.h"
-#include "scan/head.h"
 #include "scan/latent.h"
-#include "scan/rows.h"
-#include "ullage/base/parallel.h"
 #include "ullage/spectrum/power_iteration.h"
 
 namespace ullage::scan {
@@ -24,12 +21,13 @@ constexpr int kConcatenatedPasses = 2;  // forwards and back: one iteration
 
 class LayerScan {
  public:
-  LayerScan(const LayerContext& context, LayerRows rows, int threads)
+  LayerScan(const LayerContext& context, LayerRows rows, Job& job,
+            std::vector<HeadWorkspace>& workspaces)
       : context_(context),
         layer_(*context.layer),
         rows_(std::move(rows)),
-        threads_(threads),
-        workspaces_(static_cast<std::size_t>(threads)),
+        job_(job),
+        workspaces_(workspaces),
         values_(static_cast<std::size_t>(layer_.kv_heads)) {}
 
   Result<LayerOutcome> run();
@@ -47,9 +45,8 @@ class LayerScan {
   template <class Body>
   Status each(int count, Body&& body) {
     std::vector<Status> outcome(static_cast<std::size_t>(count));
-    parallel_for(outcome.size(), threads_, [&](std::size_t i, int worker) {
-      outcome[i] = body(static_cast<int>(i), worker);
-    });
+    job_.each(outcome.size(),
+              [&](std::size_t i, int worker) { outcome[i] = body(static_cast<int>(i), worker); });
     for (Status& status : outcome) ULLAGE_TRY(std::move(status));
     return {};
   }
@@ -72,8 +69,8 @@ class LayerScan {
   const LayerContext& context_;
   const AttentionLayer& layer_;
   LayerRows rows_;
-  int threads_;
-  std::vector<HeadWorkspace> workspaces_;
+  Job& job_;
+  std::vector<HeadWorkspace>& workspaces_;  // one a worker
   std::vector<ValueFigures> values_;
   std::vector<NotFinite> not_finite_;
 };
@@ -130,7 +127,7 @@ Status LayerScan::with_values(const LayerInput& input, int tasks,
 }
 
 int LayerScan::parts_of_group() const {
-  return std::clamp((threads_ + layer_.kv_heads - 1) / layer_.kv_heads, 1,
+  return std::clamp((job_.threads() + layer_.kv_heads - 1) / layer_.kv_heads, 1,
                     layer_.query_heads / layer_.kv_heads);
 }
 
@@ -200,10 +197,10 @@ Status LayerScan::scan_attention(const LayerInput& input, std::vector<HeadResult
 }
 
 Status LayerScan::scan_latent(const LayerInput& input, std::vector<HeadResult>& heads) {
-  ULLAGE_ASSIGN(const HeadRows rope_rows, rows_.rows(Part::key_rope, 0, 0));
+  ULLAGE_ASSIGN(const HeadRows rope_rows, rows_.rows(Part::key_rope, 0, job_.worker()));
   Folded key_rope;
   fold_precisely(rope_rows, layer_.latent->rope_input, bias_of(layer_.latent->key_rope, 0),
-                 workspaces_[0].grams, key_rope);
+                 workspaces_[static_cast<std::size_t>(job_.worker())].grams, key_rope);
   if (!key_rope.finite) report_not_finite(layer_.latent->key_rope, 0, rope_rows, not_finite_);
   std::vector<std::vector<NotFinite>> bad(heads.size());
   ULLAGE_TRY(with_values(input, layer_.query_heads, [&](int head, int worker) -> Status {
@@ -253,15 +250,15 @@ Status LayerScan::concatenate(spectrum::StreamingSigma* streaming, LayerResult& 
   }
   std::vector<HeadRows> queries, keys;
   for (int head = 0; head < layer_.query_heads; ++head) {
-    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::query, head, 0));
+    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::query, head, job_.worker()));
     queries.push_back(rows);
   }
   for (int head = 0; head < layer_.kv_heads; ++head) {
-    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, 0));
+    ULLAGE_ASSIGN(const HeadRows rows, rows_.rows(Part::key, head, job_.worker()));
     keys.push_back(rows);
   }
   ULLAGE_ASSIGN(const spectrum::ConcatenatedSigma sigma,
-                spectrum::concatenated_sigma(queries, keys, kConcatenatedPasses, threads_));
+                spectrum::concatenated_sigma(queries, keys, kConcatenatedPasses, job_.threads()));
   result.sigma_concatenated = sigma.value;
   result.sigma_concatenated_iterations = sigma.iterations;
   return {};
@@ -336,9 +333,9 @@ Result<LayerOutcome> LayerScan::run() {
 }  // namespace
 
 Result<LayerOutcome> scan_layer(const checkpoint::Container& container, const LayerContext& context,
-                                int threads, RowBuffers& buffers) {
-  ULLAGE_ASSIGN(LayerRows rows, LayerRows::open(container, *context.layer, threads, buffers));
-  return LayerScan(context, std::move(rows), threads).run();
+                                Job& job, LayerMemory& memory) {
+  ULLAGE_ASSIGN(LayerRows rows, LayerRows::open(container, *context.layer, job, memory.rows));
+  return LayerScan(context, std::move(rows), job, memory.workspaces).run();
 }
 
 }  // namespace ullage::scan

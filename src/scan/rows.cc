@@ -5,7 +5,6 @@
 #include <span>
 
 #include "ullage/base/checked.h"
-#include "ullage/base/parallel.h"
 #include "ullage/spectrum/power_iteration.h"
 
 namespace ullage::scan {
@@ -87,10 +86,8 @@ Status LayerRows::read_head(const PartState& state, int head, std::byte* out) {
   return {};
 }
 
-Status LayerRows::hold(PartState& state, int threads) {
-  if (state.stacked.empty()) return {};
-  std::byte* out =
-      state.held_buffer->reserve(state.head_bytes * static_cast<std::size_t>(state.heads));
+Status LayerRows::hold(PartState& state, Job& job, RowBuffer& buffer) {
+  std::byte* out = buffer.reserve(state.head_bytes * static_cast<std::size_t>(state.heads));
   state.held = out;
   const Projection& first = *state.stacked[0].projection;
   if (state.stacked.size() == 1 && first.storage.layout == checkpoint::Layout::in_out &&
@@ -100,7 +97,7 @@ Status LayerRows::hold(PartState& state, int threads) {
         static_cast<std::uint64_t>(state.heads) * static_cast<std::uint64_t>(state.rows),
         state.element, out);
   std::vector<Status> outcome(static_cast<std::size_t>(state.heads));
-  parallel_for(outcome.size(), threads, [&](std::size_t head, int) {
+  job.each(outcome.size(), [&](std::size_t head, int) {
     outcome[head] = read_head(state, static_cast<int>(head), out + head * state.head_bytes);
   });
   for (Status& status : outcome) ULLAGE_TRY(std::move(status));
@@ -108,41 +105,49 @@ Status LayerRows::hold(PartState& state, int threads) {
 }
 
 // The exact layer figure wants all heads at once, and one head of a transposed matrix is spread over all of its bytes.
-bool LayerRows::worth_holding(const checkpoint::AttentionLayer& layer) const {
-  std::uint64_t total = 0;
+std::size_t LayerRows::bytes_worth_holding(const checkpoint::AttentionLayer& layer) const {
+  std::size_t total = 0;
   bool transposed = false;
   for (const Part part : {Part::query, Part::key}) {
     const PartState& state = part_of(part);
-    total += state.head_bytes * static_cast<std::uint64_t>(state.heads);
+    total += state.head_bytes * static_cast<std::size_t>(state.heads);
     for (const Piece& piece : state.stacked)
       transposed = transposed || piece.projection->storage.layout == checkpoint::Layout::in_out;
   }
   const bool exact = spectrum::concatenates_exactly(static_cast<std::size_t>(layer.query_heads),
                                                     part_of(Part::query).rows);
-  return (exact || transposed) && total <= kHeldBytes;
+  return (exact || transposed) && total <= kHeldBytes ? total : 0;
+}
+
+Status LayerRows::add_parts(const checkpoint::Container& container,
+                            const checkpoint::AttentionLayer& layer) {
+  if (layer.latent) {
+    ULLAGE_TRY(add(container, Part::query, {&layer.query, &layer.latent->query_rope}));
+    ULLAGE_TRY(add(container, Part::key_rope, {&layer.latent->key_rope}));
+  } else {
+    ULLAGE_TRY(add(container, Part::query, {&layer.query}));
+  }
+  ULLAGE_TRY(add(container, Part::key, {&layer.key}));
+  return add(container, Part::value, {&layer.value});
+}
+
+std::size_t LayerRows::held_bytes(const checkpoint::Container& container,
+                                  const checkpoint::AttentionLayer& layer) {
+  LayerRows rows;
+  return rows.add_parts(container, layer).ok() ? rows.bytes_worth_holding(layer) : 0;
 }
 
 Result<LayerRows> LayerRows::open(const checkpoint::Container& container,
-                                  const checkpoint::AttentionLayer& layer, int threads,
+                                  const checkpoint::AttentionLayer& layer, Job& job,
                                   RowBuffers& buffers) {
   LayerRows rows;
-  for (std::size_t part = 0; part < kParts; ++part) {
-    PartState& state = rows.parts_[part];
-    buffers.scratch[part].resize(static_cast<std::size_t>(threads));
-    state.scratch = &buffers.scratch[part];
-    state.scratch_head.assign(static_cast<std::size_t>(threads), -1);
-    state.held_buffer = &buffers.held[part];
+  rows.buffers_ = &buffers;
+  ULLAGE_TRY(rows.add_parts(container, layer));
+  if (rows.bytes_worth_holding(layer) > 0) {
+    auto& held = buffers.held[job.index() % buffers.held.size()];
+    for (const Part part : {Part::query, Part::key})
+      ULLAGE_TRY(hold(rows.part_of(part), job, held[static_cast<std::size_t>(part)]));
   }
-  if (layer.latent) {
-    ULLAGE_TRY(rows.add(container, Part::query, {&layer.query, &layer.latent->query_rope}));
-    ULLAGE_TRY(rows.add(container, Part::key_rope, {&layer.latent->key_rope}));
-  } else {
-    ULLAGE_TRY(rows.add(container, Part::query, {&layer.query}));
-  }
-  ULLAGE_TRY(rows.add(container, Part::key, {&layer.key}));
-  ULLAGE_TRY(rows.add(container, Part::value, {&layer.value}));
-  if (rows.worth_holding(layer))
-    for (const Part part : {Part::query, Part::key}) ULLAGE_TRY(hold(rows.part_of(part), threads));
   return rows;
 }
 
@@ -157,14 +162,17 @@ Result<spectrum::HeadRows> LayerRows::rows(Part part, int head, int worker) {
     view.values = state.held + static_cast<std::size_t>(head) * state.head_bytes;
     return view;
   }
-  std::byte* scratch = (*state.scratch)[static_cast<std::size_t>(worker)].reserve(state.head_bytes);
-  int& present = state.scratch_head[static_cast<std::size_t>(worker)];
-  if (present != head) {
-    present = -1;
-    ULLAGE_TRY(read_head(state, head, scratch));
-    present = head;
+  RowBuffers::Scratch& scratch =
+      buffers_->scratch[static_cast<std::size_t>(worker)][static_cast<std::size_t>(part)];
+  std::byte* const bytes = scratch.buffer.reserve(state.head_bytes);
+  const Projection* const projection = state.stacked[0].projection;
+  if (scratch.projection != projection || scratch.head != head) {
+    scratch.projection = nullptr;
+    ULLAGE_TRY(read_head(state, head, bytes));
+    scratch.projection = projection;
+    scratch.head = head;
   }
-  view.values = scratch;
+  view.values = bytes;
   return view;
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "ullage/base/parallel.h"
 #include "ullage/base/result.h"
 #include "ullage/checkpoint/attention.h"
 #include "ullage/checkpoint/container.h"
@@ -20,7 +21,7 @@ namespace ullage::scan {
 enum class Part : std::uint8_t { query, key, value, key_rope };
 inline constexpr std::size_t kParts = 4;
 
-// Bytes that are not cleared, kept from one layer to the next.
+// Bytes that are not cleared, kept from one layer to another.
 class RowBuffer {
  public:
   // At least `bytes`, of unknown content.
@@ -31,7 +32,6 @@ class RowBuffer {
     }
     return bytes_.get();
   }
-  [[nodiscard]] const std::byte* data() const { return bytes_.get(); }
 
  private:
   std::unique_ptr<std::byte[]> bytes_;
@@ -40,8 +40,15 @@ class RowBuffer {
 
 // One a scan: what LayerRows reads into.
 struct RowBuffers {
-  std::array<RowBuffer, kParts> held;
-  std::array<std::vector<RowBuffer>, kParts> scratch;  // one a worker
+  struct Scratch {
+    RowBuffer buffer;  // with the rows of ...
+    const checkpoint::Projection* projection = nullptr;
+    int head = -1;
+  };
+  RowBuffers(int threads, int layers)
+      : held(static_cast<std::size_t>(layers)), scratch(static_cast<std::size_t>(threads)) {}
+  std::vector<std::array<RowBuffer, kParts>> held;   // one a layer in flight
+  std::vector<std::array<Scratch, kParts>> scratch;  // one a worker
 };
 
 class LayerRows {
@@ -49,12 +56,14 @@ class LayerRows {
   // Q and K of a layer are held where that helps, while they take at most this many bytes.
   static constexpr std::size_t kHeldBytes = std::size_t{144} << 20;
 
+  // In `buffers` for as many layers as the jobs of the run that are in flight at once.
   static Result<LayerRows> open(const checkpoint::Container& container,
-                                const checkpoint::AttentionLayer& layer, int threads,
+                                const checkpoint::AttentionLayer& layer, Job& job,
                                 RowBuffers& buffers);
+  // Bytes of a layer that open() holds; 0 too where it fails.
+  static std::size_t held_bytes(const checkpoint::Container& container,
+                                const checkpoint::AttentionLayer& layer);
 
-  [[nodiscard]] bool has(Part part) const { return !part_of(part).stacked.empty(); }
-  [[nodiscard]] int heads(Part part) const { return part_of(part).heads; }
   // Rows of Q and K stay where they are until this object goes.
   [[nodiscard]] bool held() const { return part_of(Part::query).held != nullptr; }
 
@@ -75,15 +84,13 @@ class LayerRows {
     int width = 0;
     std::size_t head_bytes = 0;
     const std::byte* held = nullptr;  // of the buffers; null: read again each time
-    RowBuffer* held_buffer = nullptr;
-    std::vector<RowBuffer>* scratch = nullptr;  // one a worker, with ...
-    std::vector<int> scratch_head;              // ... the head it holds, -1 at first
   };
 
+  Status add_parts(const checkpoint::Container& container, const checkpoint::AttentionLayer& layer);
   Status add(const checkpoint::Container& container, Part part,
              std::initializer_list<const checkpoint::Projection*> stacked);
-  [[nodiscard]] bool worth_holding(const checkpoint::AttentionLayer& layer) const;
-  static Status hold(PartState& state, int threads);
+  [[nodiscard]] std::size_t bytes_worth_holding(const checkpoint::AttentionLayer& layer) const;
+  static Status hold(PartState& state, Job& job, RowBuffer& buffer);
   static Status read_head(const PartState& state, int head, std::byte* out);
   [[nodiscard]] PartState& part_of(Part part) { return parts_[static_cast<std::size_t>(part)]; }
   [[nodiscard]] const PartState& part_of(Part part) const {
@@ -91,6 +98,7 @@ class LayerRows {
   }
 
   std::array<PartState, kParts> parts_;
+  RowBuffers* buffers_ = nullptr;
 };
 
 // NaN and infinite values among the rows of a head.

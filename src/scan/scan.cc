@@ -1,5 +1,6 @@
 #include "ullage/scan/scan.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "scan/layer.h"
@@ -11,6 +12,20 @@ namespace ullage::scan {
 namespace {
 
 constexpr std::int64_t kDefaultContext = 2048;
+
+// So that no thread waits for a step of a layer that one thread takes, nor for its slowest head.
+constexpr int kLayersInFlight = 2;
+
+using Layers = std::vector<const checkpoint::AttentionLayer*>;
+
+int layers_in_flight(const checkpoint::Container& container, const Layers& layers,
+                     const ScanOptions& options) {
+  const bool large = std::any_of(layers.begin(), layers.end(), [&](const auto* layer) {
+    return LayerRows::held_bytes(container, *layer) * kLayersInFlight > LayerRows::kHeldBytes;
+  });
+  // An engine takes one layer at a time.
+  return large || options.grams != nullptr ? 1 : kLayersInFlight;
+}
 
 void keep_worst(const LayerResult& layer, double format_max, std::optional<WorstHead>& worst) {
   for (const HeadResult& head : layer.heads) {
@@ -50,24 +65,40 @@ Result<ScanResult> scan(const checkpoint::Container& container,
   result.cpu_path = name_of(cpu_path());
   result.device = options.grams != nullptr ? options.grams->device() : "cpu";
 
-  std::vector<const checkpoint::AttentionLayer*> layers;
+  Layers layers;
   for (const checkpoint::AttentionLayer& layer : model.layers)
     if (options.layers.takes(layer.layer, layer.name)) layers.push_back(&layer);
   if (layers.empty())
     return Error{Code::nothing_to_scan,
                  "no attention layer was found, or --layers took none of them", shown_name, "",
                  std::to_string(model.layers.size()) + " attention layers"};
-  RowBuffers buffers;
+  const int in_flight = layers_in_flight(container, layers, options);
+  LayerMemory memory(result.threads, in_flight);
   if (options.progress) options.progress(0, layers.size());
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    ULLAGE_ASSIGN(const LayerContext context, make_context(*layers[i], options, result.context));
-    ULLAGE_ASSIGN(LayerOutcome outcome, scan_layer(container, context, result.threads, buffers));
+  std::vector<LayerOutcome> outcomes(layers.size());
+  std::vector<Status> statuses(layers.size());
+  const auto scan_one = [&](Job& job) -> Status {
+    ULLAGE_ASSIGN(const LayerContext context,
+                  make_context(*layers[job.index()], options, result.context));
+    LayerOutcome& outcome = outcomes[job.index()];
+    ULLAGE_ASSIGN(outcome, scan_layer(container, context, job, memory));
     fill_descales(format, outcome.result);
-    keep_worst(outcome.result, format.max_finite(), result.worst);
-    result.layers.push_back(std::move(outcome.result));
-    for (NotFinite& bad : outcome.not_finite) result.not_finite.push_back(std::move(bad));
-    if (options.progress) options.progress(i + 1, layers.size());
-  }
+    return {};
+  };
+  Status status;
+  parallel_jobs(
+      layers.size(), in_flight, result.threads,
+      [&](Job& job) { statuses[job.index()] = scan_one(job); },
+      [&](std::size_t i) {
+        status = std::move(statuses[i]);
+        if (!status.ok()) return false;
+        keep_worst(outcomes[i].result, format.max_finite(), result.worst);
+        result.layers.push_back(std::move(outcomes[i].result));
+        for (NotFinite& bad : outcomes[i].not_finite) result.not_finite.push_back(std::move(bad));
+        if (options.progress) options.progress(i + 1, layers.size());
+        return true;
+      });
+  ULLAGE_TRY(std::move(status));
   if (!any_finite(result)) {
     const bool named = !result.not_finite.empty();
     return Error{

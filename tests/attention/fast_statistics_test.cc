@@ -70,6 +70,26 @@ TEST(FastStatistics, AreThoseOfTheDenseRowsWithPaddingAndCap) {
   check_rows<float>(capped, {}, 0x1p-20);
 }
 
+// Rows of several tiles whose largest scores, one each, stand in different ones: a maximum that is found
+// first, last or in between, with the second largest before or after it.
+TEST(FastStatistics, FindTheSecondLargestScoreInAnyTile) {
+  auto t = integers({1, 1, 1, 20, 1800, 8, 8}, 10);
+  for (std::size_t i = 0; i < 20; ++i) {
+    for (std::size_t c = 0; c < 8; ++c) t.q[i * 8 + c] = c == i % 4 ? (i % 8 < 4 ? 1 : -1) : 0;
+  }
+  const auto place = [&](std::size_t column, std::size_t key, double score) {
+    t.k[key * 8 + column] = score;
+  };
+  place(0, 17, 40), place(0, 1100, 39), place(0, 1700, -40), place(0, 1101, -39);
+  place(1, 1500, 40), place(1, 600, 39), place(1, 700, -40), place(1, 90, -39);
+  place(2, 600, 40), place(2, 610, 39), place(2, 10, -40), place(2, 1799, -39);
+  place(3, 1000, 40), place(3, 1030, 40), place(3, 5, -40), place(3, 1200, -40);
+  for (const ShiftRule rule : {ShiftRule::standard, ShiftRule::stabilised}) {
+    check_rows<Bf16>(t, {.rule = rule}, 0x1p-20);
+    check_rows<float>(t, {.rule = rule}, 0x1p-20);
+  }
+}
+
 // A maximum far above the rest: l - 1 is 1e-9 of l, and is kept.
 TEST(FastStatistics, KeepASmallTail) {
   auto t = integers({1, 1, 1, 4, 40, 8, 8}, 6);

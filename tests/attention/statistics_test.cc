@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "tensors.h"
 
@@ -180,6 +181,34 @@ TEST(Statistics, HeadFiguresAreTheDenseOnes) {
   const Interval kappa = kappa_softmax(head);
   EXPECT_NEAR(kappa.upper, head.jacobian.upper * std::sqrt(s2 / p2), 1e-9);
   EXPECT_NEAR(kappa_score(3, 4, 2, 16), 1.5, 1e-15);
+}
+
+// More rows than are reduced together, no two alike, the most extreme of them anywhere.
+TEST(Statistics, HeadIntervalsAreTheLargestOfTheRows) {
+  for (unsigned seed = 1; seed <= 50; ++seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<double> normal;
+    std::vector<RowStatistics> rows(200);
+    Interval jacobian;
+    Interval condition;
+    for (RowStatistics& row : rows) {
+      const double spread = std::exp(normal(random));
+      const auto keys = static_cast<int>(random() % 20);
+      for (int j = 0; j < keys; ++j) add_score(row, spread * normal(random));
+      if (keys == 0) continue;
+      const Interval norm = jacobian_norm(row);
+      const double ratio = std::sqrt(row.squared_scores / squared_probabilities(row));
+      jacobian.lower = std::max(jacobian.lower, norm.lower);
+      jacobian.upper = std::max(jacobian.upper, norm.upper);
+      condition.lower = std::max(condition.lower, norm.lower * ratio);
+      condition.upper = std::max(condition.upper, norm.upper * ratio);
+    }
+    const HeadStatistics head = reduce(rows);
+    EXPECT_DOUBLE_EQ(head.jacobian.lower, jacobian.lower);
+    EXPECT_DOUBLE_EQ(head.jacobian.upper, jacobian.upper);
+    EXPECT_DOUBLE_EQ(head.row_condition.lower, condition.lower);
+    EXPECT_DOUBLE_EQ(head.row_condition.upper, condition.upper);
+  }
 }
 
 TEST(Statistics, EmptyRowsAreCountedApart) {

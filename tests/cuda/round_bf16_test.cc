@@ -34,7 +34,7 @@ std::vector<Format> formats_with_pairs() {
 template <bool kNearest, bool kStochastic>
 CastCounts cast_block(const std::uint16_t* source, const Format& to, const CastOptions& options,
                       std::uint8_t* codes) {
-  const TurnParameters p = turn_parameters(to, options);
+  const CastParameters p = formats::cast_parameters(to, options);
   const PairParameters pp = pair_parameters(p);
   std::array<float, formats::kRow> sums = {};
   Tally tally;
@@ -103,7 +103,7 @@ TEST(GpuRoundingOfPairs, HasTheBitsOfTheCpuOnEveryPattern) {
 TEST(GpuRoundingOfPairs, ErrorsAreExact) {
   for (const Format& to : formats_with_pairs()) {
     const CastOptions options = {.overflow = Overflow::saturate};
-    const TurnParameters p = turn_parameters(to, options);
+    const CastParameters p = formats::cast_parameters(to, options);
     const PairParameters pp = pair_parameters(p);
     for (std::uint32_t pattern = 0; pattern < 65536; ++pattern) {
       if ((pattern & 0x7FFF) > pp.safe) continue;

@@ -33,7 +33,7 @@ struct Outcome {
 template <Body kBody, bool kStochastic, int kBytes>
 void cast_block(const float* values, std::size_t first, const Format& to,
                 const CastOptions& options, bool as_values, void* codes, CastCounts& counts) {
-  const TurnParameters p = turn_parameters(to, options);
+  const CastParameters p = formats::cast_parameters(to, options);
   std::array<float, formats::kRow> sums = {};
   Tally tally;
   for (std::size_t run = 0; run < kBlock; run += 64)

@@ -42,7 +42,7 @@ struct ScanOptions {
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
 
-// Scans every attention layer of a checkpoint. Memory: the rows of one layer's Q and K (at
+// Scans every attention layer of a checkpoint, two at a time where that fits. Memory: the rows of those layers' Q and K (at
 // most a fixed budget, re-read where they are larger), a few Grams a thread, and the report. NaN or
 // infinite weights are reported by tensor and head and the rest is scanned; nothing_to_scan when no
 // head is finite.
