@@ -98,6 +98,16 @@ ULLAGE_BOTH std::uint32_t odd_bytes(std::uint32_t a, std::uint32_t b) {
   return even_bytes(a >> 8, b >> 8);
 #endif
 }
+// sum + the four bytes of `bytes`.
+ULLAGE_BOTH std::uint32_t add_bytes(std::uint32_t bytes, std::uint32_t sum) {
+#if defined(__CUDA_ARCH__)
+  return __dp4a(bytes, 0x01010101U, sum);
+#else
+  for (int place = 0; place < 4; ++place) sum += bytes >> (8 * place) & 0xFF;
+  return sum;
+#endif
+}
+
 ULLAGE_BOTH int ones_in(std::uint32_t word) {
 #if defined(__CUDA_ARCH__)
   return __popc(word);
@@ -138,9 +148,9 @@ ULLAGE_BOTH Coded round_nearest(std::uint32_t bits, const CastParameters& p) {
 // drawn or the same for all (a half: ties away from zero; none: toward zero); or to the code above it.
 enum class Carry { drawn, share, upward };
 
-// The multiple of 2^-23 below one that a word stands for.
-ULLAGE_BOTH float drawn_share(std::uint32_t random) {
-  return float_of((random >> 9) + kOne) - 1;  // a sum: one instruction with the shift
+// One and the multiple of 2^-23 below one that a word stands for.
+ULLAGE_BOTH float one_and_share(std::uint32_t random) {
+  return float_of((random >> 9) + kOne);  // a sum: one instruction with the shift
 }
 
 // Of a number's binade its last place, with the number's sign, and the code of the binade's first number less that
@@ -155,14 +165,14 @@ ULLAGE_BOTH Place place_of(std::uint32_t bits, const CastParameters& p) {
   return {float_of(unit | (bits & kSign)), (exponent >> p.mantissa_shift) - p.base};
 }
 
-// x as 2^23 + n units, n whole, times its sign. A number and its share may lose bits in their sum, but not its whole part:
-// multiples of the unit are FP32 numbers, and cutting passes none.
+// x as 2^23 + n units, n whole, times its sign. A number, a unit and its share may lose bits in their sum, but not its
+// whole part: multiples of the unit are FP32 numbers, and cutting passes none. The unit is taken back.
 template <Carry kCarry>
 ULLAGE_BOTH float in_units(float x, float unit, std::uint32_t random, const CastParameters& p) {
   if constexpr (kCarry == Carry::upward) return add_upward(unit, kTwoTo23, x);
-  float share = p.threshold_positive < kOne ? 0.5F : 0.0F;  // a half's threshold, or never
-  if constexpr (kCarry == Carry::drawn) share = drawn_share(random);
-  return add_toward_zero(unit, kTwoTo23, add_toward_zero(unit, share, x));
+  float share = p.threshold_positive < kOne ? 1.5F : 1.0F;  // a half's threshold, or never
+  if constexpr (kCarry == Carry::drawn) share = one_and_share(random);
+  return add_toward_zero(unit, kTwoTo23 - 1, add_toward_zero(unit, share, x));
 }
 
 // Whether one sign alone goes away from zero: up or down.

@@ -107,16 +107,6 @@ ULLAGE_BOTH std::uint32_t smaller_halves(std::uint32_t a, std::uint32_t b) {
   return (low & 0xFFFF) | (a < b ? a >> 16 : b >> 16) << 16;
 #endif
 }
-// sum + the four bytes of `bytes`.
-ULLAGE_BOTH std::uint32_t add_bytes(std::uint32_t bytes, std::uint32_t sum) {
-#if defined(__CUDA_ARCH__)
-  return __dp4a(bytes, 0x01010101U, sum);
-#else
-  for (int place = 0; place < 4; ++place) sum += bytes >> (8 * place) & 0xFF;
-  return sum;
-#endif
-}
-
 // The code in the low seven bits of each half, with x's sign above it; the error beside it.
 ULLAGE_BOTH void round_pair(std::uint32_t x, const PairParameters& pp, std::uint32_t& sum,
                             std::uint32_t& error) {

@@ -34,7 +34,7 @@ ULLAGE_BOTH void draw_turn(std::uint64_t index, const Keys& keys, std::uint32_t 
   const std::uint64_t counter =
       index / formats::kRandomGroup * formats::kRandomLanes + index % formats::kRandomLanes;
   for (std::uint32_t l = 0; l < 4; ++l) {
-    formats::PhiloxBlock words = {static_cast<std::uint32_t>(counter) | l,
+    formats::PhiloxBlock words = {static_cast<std::uint32_t>(counter) + l,
                                   static_cast<std::uint32_t>(counter >> 32), 0, 0};
     for (int round = 0; round < formats::kPhiloxRounds; ++round)
       words = formats::philox_round(words, keys.key0[round], keys.key1[round]);
@@ -72,10 +72,10 @@ ULLAGE_BOTH std::uint32_t not_zero(std::uint32_t codes) {
 }
 
 // Four codes without sign (prefixes: with it) as they lie in memory, in kBytes words, with the signs of x.
-// `flags` loses the upper bits of the places whose code is zero.
+// `tops` gains 0x80 for each code that is not zero.
 template <Body kBody, int kBytes>
 ULLAGE_BOTH void pack(const Coded* found, const float* x, const CastParameters& p,
-                      std::uint32_t* words, std::uint32_t& flags) {
+                      std::uint32_t* words, std::uint32_t& tops) {
   if constexpr (kBytes == 1) {
     const std::uint32_t codes = pair_of_halves(pair_of_bytes(found[0].code, found[1].code, 0),
                                                pair_of_bytes(found[2].code, found[3].code, 0), 0);
@@ -83,7 +83,7 @@ ULLAGE_BOTH void pack(const Coded* found, const float* x, const CastParameters& 
                                          pair_of_bytes(bits_of(x[2]), bits_of(x[3]), 3), 0);
     const std::uint32_t there = not_zero<1>(codes);
     signs &= p.drops_negative_zero ? there : 0x80808080;
-    flags &= there;
+    tops = add_bytes(there, tops);
     words[0] = codes | signs >> (p.sign_shift - 24);
   } else if constexpr (kBytes == 2) {
     for (int half = 0; half < 2; ++half) {
@@ -92,7 +92,7 @@ ULLAGE_BOTH void pack(const Coded* found, const float* x, const CastParameters& 
       const std::uint32_t mask = p.sign_mask - 1;
       const std::uint32_t there =
           not_zero<2>(kBody == Body::prefix ? codes & (mask << 16 | mask) : codes);
-      flags &= there;
+      tops = add_bytes(there, tops);
       if constexpr (kBody != Body::prefix) {
         const std::uint32_t signs =
             pair_of_halves(bits_of(x[2 * half]), bits_of(x[2 * half + 1]), 1) &
@@ -106,7 +106,7 @@ ULLAGE_BOTH void pack(const Coded* found, const float* x, const CastParameters& 
       std::uint32_t code = found[i].code;
       if constexpr (kBody != Body::prefix) code &= kCode;
       const bool zero = (kBody == Body::prefix ? code & (p.sign_mask - 1) : code) == 0;
-      if (zero) flags = 0;
+      tops += zero ? 0 : 0x80;
       if constexpr (kBody != Body::prefix)
         code = zero && p.drops_negative_zero ? 0
                                              : code | (bits_of(x[i]) >> p.sign_shift & p.sign_mask);
@@ -121,7 +121,8 @@ ULLAGE_BOTH void cast_turn_shortly(const float (&x)[kTurn], const std::uint32_t 
                                    const CastParameters& p, bool values,
                                    std::uint32_t (&words)[4 * kBytes], float (&pairs)[8],
                                    Tally& tally) {
-  std::uint32_t flags = 0xFFFFFFFF;
+  constexpr bool kDrawn = kCarry == Carry::drawn;
+  std::uint32_t tops = 0;
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
@@ -131,7 +132,7 @@ ULLAGE_BOTH void cast_turn_shortly(const float (&x)[kTurn], const std::uint32_t 
       const int i = 4 * row + l;
       const std::uint32_t bits = bits_of(x[i]);
       if constexpr (kBody == Body::prefix) {  // takes the sign along: nothing here carries into it
-        found[l] = round_prefix < kCarry == Carry::drawn > (bits, bits, random[i], p);
+        found[l] = round_prefix<kDrawn>(bits, bits, random[i], p);
       } else if constexpr (kBody == Body::nearest) {
         found[l] = round_nearest(bits, p);
       } else {
@@ -141,7 +142,7 @@ ULLAGE_BOTH void cast_turn_shortly(const float (&x)[kTurn], const std::uint32_t 
       float& pair = pairs[row / 2 * 4 + l];
       pair = row % 2 == 0 ? error : pair + error;
     }
-    pack<kBody, kBytes>(found, &x[4 * row], p, &words[row * kBytes], flags);
+    pack<kBody, kBytes>(found, &x[4 * row], p, &words[row * kBytes], tops);
     if constexpr (kBytes == 4)
       if (values)
         for (int l = 0; l < 4; ++l) {
@@ -150,25 +151,14 @@ ULLAGE_BOTH void cast_turn_shortly(const float (&x)[kTurn], const std::uint32_t 
           words[4 * row + l] = magnitude == 0 && p.drops_negative_zero ? 0 : magnitude | sign;
         }
   }
-  constexpr std::uint32_t kAll = kBytes == 1 ? 0x80808080 : kBytes == 2 ? 0x80008000 : 0xFFFFFFFF;
-  if ((flags & kAll) == kAll) return;
-  // Some code is zero. It was flushed unless its input is zero, which few are.
-  float least = magnitude_of(x[0]);
-  std::uint32_t zeros = 0;
-  for (int i = 0; i < kTurn; ++i) least = magnitude_of(x[i]) < least ? magnitude_of(x[i]) : least;
-  for (int i = 0; i < 4 * kBytes; ++i) {
-    if constexpr (kBytes == 4) {
-      const std::uint32_t mask = values ? kMagnitude : p.sign_mask - 1;
-      zeros += (words[i] & mask) == 0 ? 1 : 0;
-    } else {
-      const std::uint32_t mask = p.sign_mask - 1;
-      const std::uint32_t codes = words[i] & (kBytes == 1 ? mask * 0x01010101 : mask * 0x00010001);
-      zeros += 4 / kBytes - static_cast<std::uint32_t>(ones_in(not_zero<kBytes>(codes)));
-    }
-  }
-  if (least == 0)
-    for (int i = 0; i < kTurn; ++i) zeros -= x[i] == 0 ? 1 : 0;
+  const std::uint32_t zeros = kTurn - tops / 0x80;
+  if (zeros == 0) return;
+  // They were flushed, unless their inputs are zero, which few are.
   tally.flushed += zeros;
+  float least = magnitude_of(x[0]);
+  for (int i = 1; i < kTurn; ++i) least = std::fmin(least, magnitude_of(x[i]));
+  if (least != 0) return;
+  for (int i = 0; i < kTurn; ++i) tally.flushed -= x[i] == 0 ? 1 : 0;
 }
 
 // The long way, for turns in which something overflows or is NaN.
