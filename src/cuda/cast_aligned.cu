@@ -1,12 +1,12 @@
 // The fast casts: whole blocks without gaps, a warp two blocks at once, in turns of 512 elements whose loads run ahead.
 //
-// A quad of threads takes 64 consecutive elements of a turn, each thread the sixteen that round.h names, so that it
+// A quad of threads takes 64 consecutive elements of a turn, each thread the sixteen that round_turn.h names, so that it
 // adds the errors of both rows of a group itself, and its Philox blocks are its own. What the groups' rows add up to
 // goes through shared memory to the sixteen running sums, which take the groups in their order, as the CPU's do.
 #include <algorithm>
-#include <type_traits>
 
 #include "cuda/cast_kernels.h"
+#include "cuda/cast_memory.cuh"
 #include "cuda/dependent.cuh"
 #include "cuda/round_bf16.h"
 
@@ -14,11 +14,9 @@ namespace ullage::cuda {
 namespace {
 
 using formats::kBlock;
-using formats::kRow;
 
 // At most; small arrays take fewer, so that they reach every multiprocessor.
 constexpr unsigned kThreads = 128;
-constexpr unsigned kWarp = 32;
 constexpr unsigned kWarps = kThreads / kWarp;
 constexpr unsigned kHalf = kWarp / 2;
 
@@ -36,122 +34,6 @@ struct Walk {
   static constexpr unsigned kSums = kGroups * static_cast<unsigned>(kRow);
   static constexpr unsigned kSecond = kSums + kHalf;
 };
-constexpr std::uint32_t kAll = 0xFFFFFFFF;
-
-// Sixteen elements of a thread as they lie in memory: four rows of four.
-template <int kSourceBytes>
-struct Raw;
-template <>
-struct Raw<4> {
-  uint4 row[4];
-};
-template <>
-struct Raw<2> {
-  uint2 row[4];
-};
-
-// Of bytes the sixteen that lie together: the quad's threads exchange rows later.
-template <>
-struct Raw<1> {
-  uint4 quarter;
-};
-
-// `at`: the thread's first element, the q-th four of a quad's 64.
-template <int kSourceBytes>
-__device__ __forceinline__ void load(const void* source, std::uint64_t at, Raw<kSourceBytes>& raw) {
-  const char* from = static_cast<const char*>(source) + at * kSourceBytes;
-  if constexpr (kSourceBytes == 1) {
-    const std::uint64_t q = at % kRow / 4;
-    raw.quarter = __ldcs(reinterpret_cast<const uint4*>(from + 12 * q));
-  } else {
-    using Row = std::remove_reference_t<decltype(raw.row[0])>;
-#pragma unroll
-    for (int w = 0; w < 4; ++w)
-      raw.row[w] =
-          __ldcs(reinterpret_cast<const Row*>(from + w * static_cast<int>(kRow) * kSourceBytes));
-  }
-}
-
-__device__ __forceinline__ float half_to_float(std::uint32_t half) {
-  float value;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(static_cast<unsigned short>(half)));
-  return value;
-}
-
-// Of four words of each of four threads, thread q gets the q-th words, in the threads' order.
-__device__ __forceinline__ void transpose(std::uint32_t (&words)[4], unsigned q) {
-  const bool odd = (q & 1) != 0;
-  const bool upper = (q & 2) != 0;
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const std::uint32_t theirs = __shfl_xor_sync(kAll, odd ? words[i] : words[i + 1], 1);
-    words[i] = odd ? theirs : words[i];
-    words[i + 1] = odd ? words[i + 1] : theirs;
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const std::uint32_t theirs = __shfl_xor_sync(kAll, upper ? words[i] : words[i + 2], 2);
-    words[i] = upper ? theirs : words[i];
-    words[i + 2] = upper ? words[i + 2] : theirs;
-  }
-}
-
-// `values` of bytes: what each code stands for, in shared memory.
-template <int kSourceBytes>
-__device__ __forceinline__ void expand(const Raw<kSourceBytes>& raw, bool fp16, const float* values,
-                                       unsigned q, float (&x)[kTurn]) {
-  if constexpr (kSourceBytes == 1) {
-    std::uint32_t rows[4] = {raw.quarter.x, raw.quarter.y, raw.quarter.z, raw.quarter.w};
-    transpose(rows, q);
-#pragma unroll
-    for (int i = 0; i < kTurn; ++i) x[i] = values[rows[i / 4] >> (8 * (i % 4)) & 0xFF];
-  } else if constexpr (kSourceBytes == 4) {
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      x[4 * w] = float_of(raw.row[w].x);
-      x[4 * w + 1] = float_of(raw.row[w].y);
-      x[4 * w + 2] = float_of(raw.row[w].z);
-      x[4 * w + 3] = float_of(raw.row[w].w);
-    }
-  } else if (fp16) {
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      x[4 * w] = half_to_float(raw.row[w].x & 0xFFFF);
-      x[4 * w + 1] = half_to_float(raw.row[w].x >> 16);
-      x[4 * w + 2] = half_to_float(raw.row[w].y & 0xFFFF);
-      x[4 * w + 3] = half_to_float(raw.row[w].y >> 16);
-    }
-  } else {
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      x[4 * w] = float_of(raw.row[w].x << 16);
-      x[4 * w + 1] = float_of(raw.row[w].x & 0xFFFF0000);
-      x[4 * w + 2] = float_of(raw.row[w].y << 16);
-      x[4 * w + 3] = float_of(raw.row[w].y & 0xFFFF0000);
-    }
-  }
-}
-
-// `at`: the thread's first element; mine: false for threads that only take part.
-template <int kBytes>
-__device__ __forceinline__ void store(std::uint32_t (&words)[4 * kBytes], void* codes,
-                                      std::uint64_t at, unsigned q, bool mine) {
-  char* to = static_cast<char*>(codes) + at * kBytes;
-  if constexpr (kBytes == 1) transpose(words, q);
-  if (!mine) return;
-  if constexpr (kBytes == 1) {
-    *reinterpret_cast<uint4*>(to + 12 * q) = make_uint4(words[0], words[1], words[2], words[3]);
-  } else if constexpr (kBytes == 2) {
-#pragma unroll
-    for (int w = 0; w < 4; ++w)
-      *reinterpret_cast<uint2*>(to + 32 * w) = make_uint2(words[2 * w], words[2 * w + 1]);
-  } else {
-#pragma unroll
-    for (int w = 0; w < 4; ++w)
-      *reinterpret_cast<uint4*>(to + 64 * w) =
-          make_uint4(words[4 * w], words[4 * w + 1], words[4 * w + 2], words[4 * w + 3]);
-  }
-}
 
 template <Body kBody>
 constexpr bool kByPairs = kBody == Body::nearest_pairs || kBody == Body::small_pairs;
@@ -166,7 +48,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   __shared__ float4 sums_of_warps[kWarps][(W::kSecond + W::kSums) / 4];
   // A block's sixteen sums wait for those of more blocks, so that a thread each adds them up. Odd rows: no two threads'
   // meet in a bank.
-  __shared__ float kept_sums[kWarps][kWarp][kRow + 1];
+  constexpr unsigned kKept = 16;
+  __shared__ float kept_sums[kWarps][kKept][kRow + 1];
+  constexpr bool kByStages = kSourceBytes == 2;
+  __shared__ alignas(kLine) char stages[kByStages ? kWarps * kStages * kStageBytes : 1];
   __shared__ float values_of_bytes[kSourceBytes == 1 ? 256 : 1];
   let_the_next_start();
   const unsigned warps = blockDim.x / kWarp;
@@ -202,8 +87,28 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
   // The first of the two blocks.
   std::uint64_t first =
       job.first_block + (std::uint64_t{blockIdx.x} * warps + threadIdx.x / kWarp) * 2;
+  const unsigned stages_of_warp = threadIdx.x / kWarp * kStages * kStageBytes;
+  const unsigned pieces = stages_of_warp + place_of_piece(lane);
+  const unsigned rows = stages_of_warp + place_of_rows(run, q);
+  // Turn `turn` of the two blocks, or of the next two.
+  const auto fetch_ahead = [&](std::uint64_t blocks, unsigned turn) {
+    if (turn >= W::kTurns) blocks += stride;
+    const char* const from = static_cast<const char*>(job.source) + blocks * kBlock * kSourceBytes +
+                             turn % W::kTurns * kTurnBytes + kPiece * lane;
+    char* const to = stages + pieces + turn % kStages * kStageBytes;
+    if (blocks < job.end_block) fetch(from, to);
+    if (blocks + 1 < job.end_block) fetch(from + kBlock * kSourceBytes, to + kTurnBytes);
+    end_of_group();
+  };
+  if constexpr (kByStages) {
 #pragma unroll
-  for (unsigned slot = 0; slot < W::kSlots; ++slot) load_ahead(first, 0, slot);
+    for (unsigned turn = 0; turn < kStages; ++turn) fetch_ahead(first, turn);
+    wait_for_groups<kStages - 1>();
+    __syncwarp();
+  } else {
+#pragma unroll
+    for (unsigned slot = 0; slot < W::kSlots; ++slot) load_ahead(first, 0, slot);
+  }
   Tally tally;
   unsigned kept = 0;  // blocks whose sums wait to be added up
   for (; first < job.end_block; first += stride) {
@@ -214,6 +119,14 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
       for (unsigned slot = 0; slot < W::kSlots; ++slot) {
         const std::uint64_t block = first + which(slot);
         const std::uint64_t at = block * kBlock + turn * W::kTurnOfBlock + offset;
+        if constexpr (kByStages) {
+          ahead[slot] = {};
+          if (block < job.end_block)
+#pragma unroll
+            for (unsigned w = 0; w < 4; ++w)
+              ahead[slot].row[w] = *reinterpret_cast<const uint2*>(
+                  stages + slot * kTurnBytes + ((rows + turn % kStages * kStageBytes) ^ 32 * w));
+        }
         float x[kTurn];
         std::uint32_t x_pairs[kTurn / 2];
         if constexpr (kByPairs<kBody>) {
@@ -230,8 +143,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
             for (float& value : x) value = 0;
           }
         }
-        const bool last = turn + 1 == W::kTurns;
-        load_ahead(last ? first + stride : first, last ? 0 : turn + 1, slot);
+        if constexpr (!kByStages) {
+          const bool last = turn + 1 == W::kTurns;
+          load_ahead(last ? first + stride : first, last ? 0 : turn + 1, slot);
+        }
         std::uint32_t random[kTurn];
         if constexpr (kStochastic) draw_turn(job.options.first_index + at, job.keys, random);
         std::uint32_t words[4 * kBytes];
@@ -249,15 +164,17 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<kBody, kStochastic>)
         to[W::kSums / 8] = make_float4(pairs[4], pairs[5], pairs[6], pairs[7]);
       }
       __syncwarp();
+      if constexpr (kByStages) fetch_ahead(first, turn + kStages);  // the turn's own has been taken
 #pragma unroll
       for (unsigned group = 0; group < W::kGroups; ++group)
         sum += sums_from[(group % 2 * W::kGroups / 2 + group / 2) * kRow + lane % kRow];
+      if constexpr (kByStages) wait_for_groups<kStages - 1>();
       __syncwarp();
     }
     if (!counts) continue;
     kept_of_warp[kept + half][lane % kRow] = sum;
     kept += 2;
-    if (kept < kWarp && first + stride < job.end_block) continue;
+    if (kept < kKept && first + stride < job.end_block) continue;
     __syncwarp();
     // Rows 0 and 1 are the two blocks of the first time, and so on.
     const std::uint64_t block = first - (kept / 2 - 1 - lane / 2) * stride + lane % 2;
