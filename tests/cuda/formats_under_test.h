@@ -1,19 +1,21 @@
-// Formats, roundings and inputs that the tests of casts go over, and how counts are compared.
+// Formats that the tests of casts go over beside formats/cast_inputs.h, and how counts are compared.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <cfloat>
 #include <cmath>
-#include <random>
-#include <string>
+#include <cstdint>
 #include <vector>
 
+#include "formats/cast_inputs.h"
 #include "ullage/formats/cast.h"
-#include "ullage/formats/scalar.h"
 
 namespace ullage::cuda {
+
+using formats::described;
+using formats::hostile_inputs;
+using formats::options_under_test;
 
 // Every card, and formats of a user that take other turns.
 inline std::vector<formats::Format> formats_under_test() {
@@ -26,43 +28,6 @@ inline std::vector<formats::Format> formats_under_test() {
     if (format.ok()) all.push_back(*format);
   }
   return all;
-}
-
-inline std::vector<formats::CastOptions> options_under_test(std::uint64_t first_index = 0) {
-  std::vector<formats::CastOptions> all;
-  for (const formats::Rounding rounding : formats::kRoundings)
-    for (const formats::Overflow overflow : {formats::Overflow(formats::Overflow::saturate),
-                                             formats::Overflow(formats::Overflow::non_saturating)})
-      all.push_back(
-          {.overflow = overflow, .rounding = rounding, .seed = 7, .first_index = first_index});
-  return all;
-}
-
-inline std::string described(const formats::Format& to, const formats::CastOptions& options) {
-  return std::string(to.label()) + " " + formats::name_of(options.rounding) + " " +
-         formats::name_of(options.overflow);
-}
-
-// Random patterns, values of the format, their neighbours and midpoints.
-inline std::vector<float> hostile_inputs(const formats::Format& format, std::size_t count,
-                                         unsigned seed) {
-  std::mt19937 engine(seed);
-  std::vector<float> inputs = {0.0F,      -0.0F,      INFINITY,  -INFINITY, NAN,      -NAN,
-                               0x1p-149F, -0x1p-149F, 0x1p-126F, FLT_MAX,   -FLT_MAX, 1.0F};
-  while (inputs.size() < count) {
-    inputs.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(engine())));
-    const double value =
-        formats::decode(format, static_cast<std::uint32_t>(engine() % format.code_count()));
-    if (!std::isfinite(value)) continue;
-    const auto near = static_cast<float>(value);
-    const auto spread = static_cast<float>((engine() % 4097) * 0x1p-12 * format.unit_roundoff());
-    inputs.push_back(near);
-    inputs.push_back(std::nextafter(near, INFINITY));
-    inputs.push_back(near * (1 + spread));
-    inputs.push_back(near * static_cast<float>(1 + format.unit_roundoff()));
-  }
-  inputs.resize(count);
-  return inputs;
 }
 
 // The same bits, of the error's sum too; NaN (E8M0, whose casts give NaN for negative numbers) equals NaN.

@@ -14,6 +14,7 @@
 #include <xmmintrin.h>
 #endif
 
+#include "formats/cast_inputs.h"
 #include "formats/golden.h"
 #include "formats/paths.h"
 #include "ullage/formats/scalar.h"
@@ -45,43 +46,6 @@ std::vector<Format> all_formats() {
   formats.push_back({.name = "far", .exponent_bits = 5, .mantissa_bits = 3, .bias = 140});
   formats.push_back({.name = "e6m15", .exponent_bits = 6, .mantissa_bits = 15, .bias = 31});
   return formats;
-}
-
-std::vector<CastOptions> all_options() {
-  std::vector<CastOptions> all;
-  for (const Rounding rounding : kRoundings)
-    for (const Overflow overflow :
-         {Overflow(Overflow::saturate), Overflow(Overflow::non_saturating)})
-      all.push_back({.overflow = overflow, .rounding = rounding, .seed = 7, .first_index = 5});
-  return all;
-}
-
-std::string describe(const Format& format, const CastOptions& options) {
-  return std::string(format.label()) + " " + name_of(options.rounding) + " " +
-         name_of(options.overflow);
-}
-
-// Random patterns, values of the format, their neighbours and midpoints.
-std::vector<float> inputs_for(const Format& format, std::size_t count, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::vector<float> inputs = {0.0F,      -0.0F,      INFINITY,  -INFINITY, NAN,      -NAN,
-                               0x1p-149F, -0x1p-149F, 0x1p-126F, FLT_MAX,   -FLT_MAX, 1.0F};
-  std::uniform_int_distribution<std::uint32_t> bits;
-  while (inputs.size() < count) {
-    inputs.push_back(std::bit_cast<float>(bits(engine)));
-    const auto code = static_cast<std::uint32_t>(bits(engine) % format.code_count());
-    const double value = decode(format, code);
-    if (!std::isfinite(value)) continue;
-    const auto near = static_cast<float>(value);
-    const auto spread =
-        static_cast<float>((bits(engine) % 4097) * 0x1p-12 * format.unit_roundoff());
-    inputs.push_back(near);
-    inputs.push_back(std::nextafter(near, INFINITY));
-    inputs.push_back(near * (1 + spread));
-    inputs.push_back(near * static_cast<float>(1 + format.unit_roundoff()));
-  }
-  inputs.resize(count);
-  return inputs;
 }
 
 struct Outcome {
@@ -154,9 +118,9 @@ INSTANTIATE_TEST_SUITE_P(Path, Casts, testing::ValuesIn(kCpuPaths), path_name);
 TEST_P(Casts, MatchTheDefinitionInEveryFormatAndRounding) {
   for (const Format& format : all_formats()) {
     ASSERT_TRUE(check_format(format).ok()) << format.label();
-    for (const CastOptions& options : all_options()) {
-      SCOPED_TRACE(describe(format, options));
-      const std::vector<float> values = inputs_for(format, 2500, 3);
+    for (const CastOptions& options : options_under_test(5)) {
+      SCOPED_TRACE(described(format, options));
+      const std::vector<float> values = hostile_inputs(format, 2500, 3);
       const Outcome expected = by_definition(values, format, options);
       const Outcome found = cast_floats(values, format, options);
       for (std::size_t i = 0; i < values.size(); ++i)
@@ -300,14 +264,14 @@ TEST_P(Casts, HoldInAnyFloatEnvironment) {
 #if defined(__x86_64__)
   const unsigned before = _mm_getcsr();
   for (const Format& format : {kE4M3, kFp16, kBf16, kTf32}) {
-    for (const CastOptions& options : all_options()) {
-      const std::vector<float> values = inputs_for(format, 2000, 8);
+    for (const CastOptions& options : options_under_test(5)) {
+      const std::vector<float> values = hostile_inputs(format, 2000, 8);
       const Outcome expected = by_definition(values, format, options);
       _mm_setcsr(0xFFC0);  // toward zero, subnormal sources and results taken as zero
       const Outcome found = cast_floats(values, format, options);
       EXPECT_EQ(_mm_getcsr(), 0xFFC0U);
       _mm_setcsr(before);
-      ASSERT_EQ(found.codes, expected.codes) << describe(format, options);
+      ASSERT_EQ(found.codes, expected.codes) << described(format, options);
     }
   }
 #else
@@ -328,7 +292,7 @@ TEST_P(Casts, LargeArraysStreamTheSameBits) {
 }
 
 TEST_P(Casts, CanGiveValuesInstead) {
-  const std::vector<float> values = inputs_for(kE4M3, 3000, 2);
+  const std::vector<float> values = hostile_inputs(kE4M3, 3000, 2);
   std::vector<float> found(values.size());
   const std::int64_t shape[] = {static_cast<std::int64_t>(values.size())};
   const ArrayView view = {.data = values.data(), .format = kFp32, .shape = shape, .strides = {}};
@@ -346,7 +310,7 @@ TEST(Cast, CountsHaveTheSameBitsOnEveryPath) {
   std::normal_distribution<float> normal(0.1F, 200.0F);
   for (float& x : values) x = normal(engine);
   for (const Format& format : {kE4M3, kFp16, kBf16})
-    for (const CastOptions& options : all_options()) {
+    for (const CastOptions& options : options_under_test(5)) {
       std::vector<CastCounts> found;
       for (const CpuPath path : kCpuPaths) {
         if (!refusal(path).empty()) continue;
@@ -357,7 +321,7 @@ TEST(Cast, CountsHaveTheSameBitsOnEveryPath) {
       const CastCounts expected = by_definition(values, format, options).counts;
       EXPECT_NEAR(found.front().error_sum, expected.error_sum,
                   1e-5 * std::sqrt(70003.0) * 200 * format.unit_roundoff())
-          << describe(format, options);
+          << described(format, options);
     }
 }
 
