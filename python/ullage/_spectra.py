@@ -130,7 +130,8 @@ class _Plan:
         if not layers or not all(isinstance(layer, Heads) for layer in layers):
             raise TypeError(f"{name}: layers: one ullage.Heads or several are needed")
         self.sides, self.pairs, self.parts = [], [], []
-        self._gains = []  # (as given, as FP64)
+        self._gains = []  # (as given, as FP64) of those that are followed
+        self._wide = {}  # id of a gain: it, and it as FP64; the two sides of a layer mostly share one
         self._places = set()
         for layer in layers:
             self._add(layer, gains)
@@ -174,6 +175,8 @@ class _Plan:
         return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
 
     def _gain(self, name, gain):
+        if id(gain) in self._wide:
+            return self._wide[id(gain)][1]
         array = self._array(f"{name}_gain", gain)
         if array.ndim != 1:
             raise ValueError(f"{self._name}: {name}_gain: one number a column is needed, not the shape {tuple(array.shape)}")
@@ -182,6 +185,7 @@ class _Plan:
         wide = source.double().contiguous() if hasattr(source, "double") else source.astype("float64")
         if wide is not source:
             self._gains.append((source, wide))
+        self._wide[id(gain)] = gain, wide
         return wide
 
     def follow_gains(self):
