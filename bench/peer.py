@@ -86,21 +86,28 @@ def between(page, marks, text):
 SCAN_PAGE = ROOT / "docs/scan.md"
 SCAN_MARKS = ("<!-- measured: begin (written by bench/scan/run.py --record) -->\n", "<!-- measured: end -->\n")
 
+# Figures of bench/results/scan.json: what docs/scan.md calls them.
+SCAN_FIGURES = {
+    "torch over scan": "whole scan: PyTorch's sigma over ullage",
+    "scan over read, from disk": "scan over reading the bytes: from disk",
+    "scan over read": "from the page cache",
+    "header of 100,000 tensors, safetensors over ullage": "header of 100,000 tensors: safetensors over ullage",
+}
+
 
 def document_scan():
     """The table of docs/scan.md, from what bench/results/ holds."""
     entries = {name: {(e["machine"]["cpu"], e["machine"]["path"]): e for e in json.loads((RESULTS / f"{name}.json").read_text())}
                for name in ("scan", "spectrum") if (RESULTS / f"{name}.json").exists()}
-    lines = ["", "| CPU, path, threads | sigma alone: PyTorch over ullage | whole scan: PyTorch's sigma over ullage | scan over reading the bytes | header of 100,000 tensors: safetensors over ullage | peak memory |",
-             "|---|---|---|---|---|---|"]
+    heads = ["CPU, path, threads", "sigma alone: PyTorch over ullage", *SCAN_FIGURES.values(), "peak memory"]
+    lines = ["", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for key in sorted(set().union(*entries.values())):
         scan, spectrum = entries.get("scan", {}).get(key), entries.get("spectrum", {}).get(key)
         machine = (scan or spectrum)["machine"]
         figures = scan["figures"] if scan else {}
         cells = [f"{machine['cpu']}, {machine['path']}, {machine['threads']}",
                  ratio(spectrum["torch over ullage"]) if spectrum else "",
-                 ratio(figures["torch over scan"]) if scan else "", ratio(figures["scan over read"]) if scan else "",
-                 ratio(figures["header of 100,000 tensors, safetensors over ullage"]) if scan else "",
+                 *(ratio(figures[name]) if name in figures else "" for name in SCAN_FIGURES),
                  f"{max(s['peak memory MiB'] for s in scan['shapes'].values()):.0f} MiB" if scan else ""]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a",
