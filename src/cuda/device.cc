@@ -4,51 +4,36 @@
 
 #include <utility>
 
+#include "cuda/requirements.h"
 #include "cuda/runtime.h"
 
 namespace ullage::cuda {
 namespace {
 
-constexpr int kLeastMajor = 8;
-
-std::string dotted(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
-Error unavailable(std::string what, std::string expected = "", std::string found = "") {
-  return {Code::device_unavailable, std::move(what), "CUDA", std::move(expected), std::move(found)};
+Result<Machine> find_machine() {
+  Machine machine;
+  cudaRuntimeGetVersion(&machine.runtime_version);
+  if (cudaDriverGetVersion(&machine.driver_version) != cudaSuccess) machine.driver_version = 0;
+  const cudaError_t error = cudaGetDeviceCount(&machine.devices);
+  cudaGetLastError();
+  if (error != cudaSuccess) machine.devices = 0;
+  if (error != cudaSuccess && error != cudaErrorNoDevice)
+    machine.trouble = cudaGetErrorString(error);
+  if (machine.devices == 0) return machine;
+  int device = 0;
+  ULLAGE_TRY(check(cudaGetDevice(&device), "choosing a GPU"));
+  ULLAGE_TRY(check(
+      cudaDeviceGetAttribute(&machine.capability_major, cudaDevAttrComputeCapabilityMajor, device),
+      "asking a GPU"));
+  ULLAGE_TRY(check(
+      cudaDeviceGetAttribute(&machine.capability_minor, cudaDevAttrComputeCapabilityMinor, device),
+      "asking a GPU"));
+  return machine;
 }
 
 Status look_for_device() {
-  int runtime = 0;
-  int driver = 0;
-  cudaRuntimeGetVersion(&runtime);
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
-    return unavailable("no NVIDIA driver is loaded; install one, or use the CPU");
-  // Minor versions of one major are compatible; an older major is not.
-  if (driver / 1000 < runtime / 1000)
-    return unavailable("the NVIDIA driver is too old; update it, or use the CPU",
-                       "a driver for CUDA " + dotted(runtime), "one for CUDA " + dotted(driver));
-  int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  cudaGetLastError();
-  if (error != cudaSuccess && error != cudaErrorNoDevice)
-    return unavailable(std::string("the driver gives no device: ") + cudaGetErrorString(error));
-  if (count == 0)
-    return unavailable(
-        "no GPU is visible; look at CUDA_VISIBLE_DEVICES and nvidia-smi, or use the CPU");
-  int device = 0;
-  int major = 0;
-  int minor = 0;
-  ULLAGE_TRY(check(cudaGetDevice(&device), "choosing a GPU"));
-  ULLAGE_TRY(check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-                   "asking a GPU"));
-  ULLAGE_TRY(check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-                   "asking a GPU"));
-  if (major < kLeastMajor)
-    return unavailable("the GPU is too old", "compute capability 8.0 or later",
-                       std::to_string(major) + "." + std::to_string(minor));
-  return {};
+  ULLAGE_ASSIGN(const Machine machine, find_machine());
+  return meets_requirements(machine);
 }
 
 }  // namespace
@@ -62,7 +47,7 @@ Status check(cudaError_t error, const char* doing) {
     case cudaErrorNoDevice:
     case cudaErrorInsufficientDriver:
     case cudaErrorNoKernelImageForDevice:
-      return unavailable(what);
+      return Error{Code::device_unavailable, what, "CUDA", "", ""};
     default:
       return Error{Code::resource, what, "CUDA", "", ""};
   }

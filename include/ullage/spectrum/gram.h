@@ -120,10 +120,10 @@ struct GramPass {
 [[nodiscard]] bool gram(const HeadRows& rows, Arithmetic arithmetic, GramWorkspace& workspace,
                         Gram& out);
 
-// A B^T of two heads' folded rows of one width, given their Grams (for means, range and exponents,
-// which hold for the result too). For figures that only estimate: where it is faster entries are rounded to BF16
-// first (each within 2^-9 of itself, independently), so the result is off by up to 2^-8 |A|_F |B|_F in
-// theory and by about 2^-9 |A||B| / sqrt(width) an entry in practice.
+// A B^T of two heads' folded rows of one width, given their Grams (for means, range and exponents, which hold for the
+// result too). For figures that only estimate: where it is faster entries are rounded to BF16 first (each within 2^-8 of
+// itself, independently; those of A only where they are not BF16 as stored). The result is then off by up to
+// 2^-7 |A|_F |B|_F in theory and by about 2^-9 |A||B| / sqrt(width) an entry in practice.
 [[nodiscard]] bool cross_gram(const HeadRows& a, const Gram& gram_a, const HeadRows& b,
                               const Gram& gram_b, GramWorkspace& workspace, Matrix& out);
 
