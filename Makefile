@@ -83,12 +83,12 @@ tsan: ## build and test under the thread sanitizer
 	@$(call ctest,tsan,600) -LE 'long|release'
 
 .PHONY: cuda
-cuda: ## build everything with the CUDA component (build/cuda) and run its tests, which skip where no GPU is
+cuda: ## build the command, the binding and the benchmarks with the CUDA component, run its tests (no GPU: skipped)
 	$(call say,cuda: the component for the GPU)
 	@tools/setup.sh build test cuda
 	@mkdir -p build && $(call configure,cuda)
-	@$(call compile,cuda,ullage cuda_test ullage_core)
-	@$(call ctest,cuda,600) -R '^cuda\.' -LE long
+	@$(call compile,cuda,ullage cuda_test ullage_core cuda_cast_bench cuda_spectra_bench)
+	@$(call ctest,cuda,600) -R '^cuda\.|^house\.consumer$$' -LE long
 	@build/cuda/bin/ullage doctor
 
 .PHONY: fuzz
@@ -112,7 +112,7 @@ tidy: ## clang-tidy over every C++ file (TIDY=PATTERN for some)
 	$(call say,tidy: clang-tidy)
 	@tools/setup.sh build lint
 	@mkdir -p build && $(call configure,tidy)
-	@tools/tidy.sh $(TIDY)
+	@tools/tidy.sh '$(TIDY)'
 
 .PHONY: format
 format: ## rewrite every C++ file as .clang-format says
@@ -129,7 +129,6 @@ lint: ## check formatting, the rooms, scripts; changes nothing
 .PHONY: install
 install: build ## install the command, the library and its CMake package under PREFIX
 	$(call say,install: into $(PREFIX))
-	@$(call compile,release)
 	@cmake --install build/release --prefix '$(PREFIX)'
 
 .PHONY: clean

@@ -21,7 +21,3 @@ foreach(kind STANDARD EXTENSION)
   endif()
 endforeach()
 set(CMAKE_CUDA_FLAGS_RELWITHDEBINFO "-O3 -DNDEBUG")
-
-# CMake's FindCUDAToolkit wants cuBLAS, which the component does not use.
-find_library(ULLAGE_CUDART_LIBRARY cudart_static REQUIRED HINTS ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES} NO_CACHE)
-set(ULLAGE_CUDART ${ULLAGE_CUDART_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS} rt)

@@ -18,4 +18,4 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/ullageConfig.cmake.in 
 # Before 1.0 a minor version may break what a caller compiled against.
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/ullageConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/ullageConfig.cmake ${CMAKE_BINARY_DIR}/ullageConfigVersion.cmake
-  ${PROJECT_SOURCE_DIR}/cmake/UllageDependencies.cmake DESTINATION ${ullage_package})
+  ${PROJECT_SOURCE_DIR}/cmake/UllageLinked.cmake DESTINATION ${ullage_package})

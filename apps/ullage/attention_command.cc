@@ -12,7 +12,7 @@
 #include "ullage/attention_report.h"
 #include "ullage/base/parallel.h"
 #include "ullage/command.h"
-#include "ullage/report/output.h"
+#include "ullage/output_file.h"
 
 namespace ullage::apps {
 namespace {
@@ -97,6 +97,9 @@ Result<StudiedCase> study_case(const StudyCommand& command, const attention::Stu
 
 Result<int> run_study(const StudyCommand& command) {
   const auto start = std::chrono::steady_clock::now();
+  ULLAGE_ASSIGN(OutputFile json, OutputFile::open(command.json));
+  ULLAGE_ASSIGN(OutputFile html, OutputFile::open(command.html));
+  ULLAGE_TRY(check_distinct({&json, &html}));
   ULLAGE_ASSIGN(const Element element, element_from_text(command.element));
   ULLAGE_ASSIGN(const attention::StudyInputs inputs, inputs_of(command));
   StudyReport study;
@@ -111,7 +114,7 @@ Result<int> run_study(const StudyCommand& command) {
     }
   }
   study.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (command.json != "-" && command.html != "-") {
+  if (!json.is_stdout() && !html.is_stdout()) {
     fmt::print("{}", report::to_text(study_table(study), report::terminal_of(STDOUT_FILENO)));
     fmt::print(
         "\nrepeated: rows whose maximum is; ones: entries of P-bar that are exactly 1; lost: rows "
@@ -120,12 +123,19 @@ Result<int> run_study(const StudyCommand& command) {
         "top "
         "rank: share of it in one direction.\n");
   }
-  if (!command.json.empty()) ULLAGE_TRY(report::write_file(command.json, study_json(study)));
-  if (!command.html.empty()) {
+  if (json.wanted()) ULLAGE_TRY(json.write(study_json(study)));
+  if (html.wanted()) {
     ULLAGE_ASSIGN(const std::string page, report::to_html(study_page(study)));
-    ULLAGE_TRY(report::write_file(command.html, page));
+    ULLAGE_TRY(html.write(page));
   }
+  ULLAGE_TRY(commit_all({&json, &html}));
   return kDone;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
 }
 
 }  // namespace
@@ -133,6 +143,7 @@ Result<int> run_study(const StudyCommand& command) {
 void add_attention(CLI::App& app, Action& run) {
   CLI::App* group = app.add_subcommand("attention", "Rounding of attention, on given inputs");
   group->require_subcommand(1);
+  group->footer("Start with:  ullage attention study --made repeated");
   auto command = std::make_shared<StudyCommand>();
   CLI::App* study = group->add_subcommand(
       "study", "Errors of O, delta and W_Q's gradient by recipe and softmax shift");
@@ -140,28 +151,34 @@ void add_attention(CLI::App& app, Action& run) {
                     "A safetensors file with q, k, v and, optionally, grad_output and x");
   study->add_option("--made", command->made,
                     "Made inputs instead: normal, repeated (maxima, V of one sign) or adversarial");
-  study->add_option("--heads", command->heads, "Heads of made inputs")->capture_default_str();
+  study->add_option("--heads", command->heads, "Heads of made inputs")
+      ->check(whole_number())
+      ->capture_default_str();
   study->add_option("--seed", command->seed, "Seed of made inputs and of the stabilised shift")
+      ->check(whole_number())
       ->capture_default_str();
   study->add_option("--steps", command->steps, "Also sum delta's error over so many made steps")
+      ->check(whole_number())
       ->check(CLI::Range(std::size_t{0}, std::size_t{10000}));
   study->add_option("--recipe", command->recipes, "Where what is rounded; may be repeated")
       ->capture_default_str();
   study->add_option("--shift", command->shifts, "What softmax subtracts; may be repeated")
       ->capture_default_str();
   study->add_option("--beta", command->beta, "Of the published shift")->capture_default_str();
-  study->add_option("--tile-keys", command->tile_keys,
-                    "Keys of a tile; 0: all in one (default: the recipe's)");
+  study
+      ->add_option("--tile-keys", command->tile_keys,
+                   "Keys of a tile; 0: all in one (default: the recipe's)")
+      ->check(whole_number());
   study
       ->add_option("--element", command->element,
                    "HEAD.QUERY.FEATURE whose addition the page shows")
       ->capture_default_str();
   study->add_flag("--causal", command->inputs.causal, "A file's queries see what is before them");
-  study->add_option("--window", command->inputs.window, "... and of that the last so many keys");
+  study->add_option("--window", command->inputs.window, "... and of that the last so many keys")
+      ->check(whole_number());
   study->add_option("--scale", command->inputs.scale, "Of a file's scores (default 1/sqrt(width))");
   study->add_option("--soft-cap", command->inputs.soft_cap, "Of a file's scores (default none)");
-  study->add_option("--threads", command->threads,
-                    "Threads (default: every CPU this process may use)");
+  add_threads_option(*study, command->threads);
   study->add_option("--json", command->json, "Write what was found here (- for standard output)");
   study->add_option("--html", command->html, "Write a self-contained page here");
   study->footer(
@@ -169,7 +186,8 @@ void add_attention(CLI::App& app, Action& run) {
       "  ullage attention study --made repeated\n"
       "  ullage attention study --made normal --recipe bf16-flash --shift standard stabilised\n"
       "  ullage attention study layer.safetensors --causal --html study.html\n"
-      "\nRecipes: fp32, bf16-flash (fused kernels), bf16-paper, bf16-standard, fp16, fp8-e4m3.");
+      "\nRecipes: " +
+      joined(attention::recipe_names()) + " (bf16-flash: as fused kernels round).");
   study->callback([command, &run] { run = [command] { return run_study(*command); }; });
 }
 

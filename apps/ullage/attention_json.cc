@@ -1,5 +1,6 @@
 // A study as JSON, schema 1.
 #include "ullage/attention_report.h"
+#include "ullage/base/version.h"
 #include "ullage/report/json.h"
 
 namespace ullage::apps {
@@ -78,7 +79,7 @@ std::string study_json(const StudyReport& study) {
   JsonWriter json;
   json.begin_object();
   json.key("schema").integer(1);
-  json.key("ullage").text(ULLAGE_VERSION);
+  json.key("ullage").text(version());
   json.key("inputs").text(study.source);
   json.key("shape").begin_object(JsonLayout::line);
   json.key("batch").natural(study.shape.batch);

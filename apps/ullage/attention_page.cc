@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ullage/attention_report.h"
+#include "ullage/base/version.h"
 #include "ullage/report/numbers.h"
 
 namespace ullage::apps {
@@ -235,7 +236,7 @@ report::Page study_page(const StudyReport& study) {
   for (const StudiedCase& studied : study.cases) {
     if (!studied.addition.empty()) page.sections.push_back(addition(studied, study.element));
   }
-  page.footer = std::string("ullage ") + ULLAGE_VERSION;
+  page.footer = std::string("ullage ") + version();
   return page;
 }
 

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 
 #include "ullage/base/result.h"
 
@@ -28,6 +29,12 @@ struct Command {
   const char* name;
   void (*add)(CLI::App& app, Action& run);
 };
+
+// For options that count: digits alone, at most 2^64 - 1. CLI11 reads -1 into an unsigned number as 2^64 - 1.
+const CLI::Validator& whole_number();
+
+// --threads, as every sub-command has it.
+void add_threads_option(CLI::App& command, int& threads);
 
 void add_attention(CLI::App& app, Action& run);
 void add_doctor(CLI::App& app, Action& run);

@@ -5,12 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "ullage/command.h"
-#include "ullage/formats/format.h"
 #include "ullage/report/numbers.h"
 #include "ullage/report/table.h"
+#include "ullage/scan/diff.h"
 #include "ullage/scan_arguments.h"
 #include "ullage/scan_table.h"
 
@@ -21,9 +20,6 @@ using report::Align;
 using report::Cell;
 using report::Table;
 using report::Tone;
-using scan::Figure;
-using scan::HeadResult;
-using scan::LayerResult;
 
 struct DiffCommand {
   ScanArguments arguments;
@@ -31,44 +27,27 @@ struct DiffCommand {
   std::size_t top = 20;
 };
 
-struct Moved {
-  const LayerResult* layer;
-  const HeadResult* before;
-  const HeadResult* after;
-  double bits_before, bits_after;
-};
-
-// Layers of both checkpoints under one name, with as many heads.
-std::vector<std::pair<const LayerResult*, const LayerResult*>> common_layers(
-    const scan::ScanResult& a, const scan::ScanResult& b) {
-  std::map<std::string, const LayerResult*> by_name;
-  for (const LayerResult& layer : a.layers) by_name.emplace(layer.name, &layer);
-  std::vector<std::pair<const LayerResult*, const LayerResult*>> pairs;
-  for (const LayerResult& layer : b.layers)
-    if (const auto found = by_name.find(layer.name);
-        found != by_name.end() && found->second->heads.size() == layer.heads.size())
-      pairs.emplace_back(found->second, &layer);
-  return pairs;
-}
-
-Table moved_table(std::vector<Moved> moved, const std::string& format, std::size_t top) {
-  std::stable_sort(moved.begin(), moved.end(), [](const Moved& x, const Moved& y) {
-    return std::abs(x.bits_after - x.bits_before) > std::abs(y.bits_after - y.bits_before);
-  });
+Table moved_table(std::vector<scan::MovedHead> moved, const std::string& format, std::size_t top) {
+  std::stable_sort(
+      moved.begin(), moved.end(), [](const scan::MovedHead& x, const scan::MovedHead& y) {
+        return std::abs(x.bits_after - x.bits_before) > std::abs(y.bits_after - y.bits_before);
+      });
   moved.resize(std::min(moved.size(), top));
   Table table;
   table.columns = {{.title = "head", .align = Align::right},
                    {.title = "attention", .widest = 44, .shrinks_to = 14},
+                   {.title = "tier"},
                    {.title = format + " bits, A", .align = Align::right},
                    {.title = "B", .align = Align::right},
                    {.title = "change", .align = Align::right},
                    {.title = "sigma, A", .align = Align::right},
                    {.title = "B", .align = Align::right}};
-  for (const Moved& head : moved) {
+  for (const scan::MovedHead& head : moved) {
     const double change = head.bits_after - head.bits_before;
     table.rows.push_back(
         {{fmt::format("{}.{}", head.layer->layer, head.after->head)},
          {head.layer->name},
+         {scan::name_of(head.tier)},
          {report::format_fixed(head.bits_before, 2)},
          {report::format_fixed(head.bits_after, 2), headroom_tone(head.bits_after)},
          {(change > 0 ? "+" : "") + report::format_fixed(change, 2), change < -1  ? Tone::bad
@@ -80,72 +59,69 @@ Table moved_table(std::vector<Moved> moved, const std::string& format, std::size
   return table;
 }
 
-// The largest of a layer's heads; none where a head has none.
-Figure layer_amax(const LayerResult& layer, Figure HeadResult::* figure) {
-  Figure most = Figure::none("no heads");
-  for (const HeadResult& head : layer.heads) {
-    if (!(head.*figure).known()) return head.*figure;
-    if (!most.known() || (head.*figure).value() > most.value()) most = head.*figure;
-  }
-  return most;
+Cell first_step(const scan::StaleScale& stale) {
+  if (stale.saturates)
+    return {
+        fmt::format("saturates, {} bits over", report::format_fixed(std::log2(stale.reached), 2)),
+        Tone::bad};
+  if (stale.reached > 1) return {"rounds to the largest", Tone::plain};
+  return {"fits", Tone::good};
 }
 
-struct Stale {
-  const LayerResult* layer;
-  const char* tensor;
-  double scale;    // TransformerEngine's multiplier that A's amax leaves behind
-  double reached;  // B's amax times it, in units of the format's maximum
-};
-
-// The same tier on both sides: expected where both have it, certificates otherwise.
-std::vector<Stale> stale_scales(
-    const std::vector<std::pair<const LayerResult*, const LayerResult*>>& layers, double max) {
-  struct Entry {
-    const char* name;
-    Figure HeadResult::* expected;
-    Figure HeadResult::* certificate;
-  };
-  constexpr Entry kEntries[] = {{"q", &HeadResult::amax_expected_query, &HeadResult::amax_query},
-                                {"k", &HeadResult::amax_expected_key, &HeadResult::amax_key},
-                                {"v", &HeadResult::amax_expected_value, &HeadResult::amax_value}};
-  std::vector<Stale> list;
-  for (const auto& [before, after] : layers)
-    for (const Entry& entry : kEntries) {
-      Figure a = layer_amax(*before, entry.expected), b = layer_amax(*after, entry.expected);
-      if (!a.known() || !b.known()) {
-        a = layer_amax(*before, entry.certificate);
-        b = layer_amax(*after, entry.certificate);
-      }
-      if (a.known() && b.known() && a.value() > 0)
-        list.push_back({after, entry.name, max / a.value(), b.value() / a.value()});
-    }
-  return list;
-}
-
-Table stale_table(std::vector<Stale> list, std::size_t top) {
-  std::stable_sort(list.begin(), list.end(),
-                   [](const Stale& x, const Stale& y) { return x.reached > y.reached; });
+Table stale_table(std::vector<scan::StaleScale> list, std::size_t top) {
+  std::stable_sort(
+      list.begin(), list.end(),
+      [](const scan::StaleScale& x, const scan::StaleScale& y) { return x.reached > y.reached; });
   list.resize(std::min(list.size(), top));
   Table table;
   table.columns = {{.title = "layer", .align = Align::right},
                    {.title = "attention", .widest = 44, .shrinks_to = 14},
-                   {.title = "tensor"},
+                   {.title = "scale of"},
+                   {.title = "tier"},
                    {.title = "stale scale", .align = Align::right},
                    {.title = "reaches, of max", .align = Align::right},
                    {.title = "first step"}};
-  for (const Stale& stale : list) {
-    const bool over = stale.reached > 1;
+  for (const scan::StaleScale& stale : list)
     table.rows.push_back({{std::to_string(stale.layer->layer)},
                           {stale.layer->name},
                           {stale.tensor},
-                          {report::format_significant(stale.scale)},
+                          {scan::name_of(stale.tier)},
+                          {report::format_significant(stale.multiplier)},
                           {report::format_significant(stale.reached) + "x"},
-                          {over ? fmt::format("overflows by {} bits",
-                                              report::format_fixed(std::log2(stale.reached), 2))
-                                : "fits",
-                           over ? Tone::bad : Tone::good}});
-  }
+                          first_step(stale)});
   return table;
+}
+
+// What must not be missed: NaN and infinity, and what was not compared.
+std::string warnings_text(const scan::ScanResult& before, const scan::ScanResult& after,
+                          const std::vector<scan::LeftOut>& left_out, std::size_t top,
+                          const report::Terminal& terminal) {
+  std::string text;
+  for (const auto& [name, result] : {std::pair("A", &before), std::pair("B", &after)})
+    for (const scan::NotFinite& bad : result->not_finite)
+      text += report::paint(
+          fmt::format("NaN or infinity in {}: {}{}, {} values: every scale of it is wrong\n", name,
+                      report::terminal_text(bad.tensor, terminal),
+                      bad.head < 0 ? "" : fmt::format(", head {}", bad.head), bad.count),
+          Tone::bad, terminal);
+  for (std::size_t i = 0; i < std::min(left_out.size(), top); ++i)
+    text +=
+        fmt::format("not compared: {}: {}\n", report::terminal_text(left_out[i].layer, terminal),
+                    report::terminal_text(left_out[i].why, terminal));
+  if (left_out.size() > top)
+    text += fmt::format("not compared: {} more (--top shows more)\n", left_out.size() - top);
+  return text.empty() ? text : text + "\n";
+}
+
+std::string resume_text(const std::vector<scan::StaleScale>& stale, const std::string& format,
+                        std::size_t top, const report::Terminal& terminal) {
+  if (stale.empty()) return "";
+  const auto over = std::count_if(stale.begin(), stale.end(),
+                                  [](const scan::StaleScale& s) { return s.saturates; });
+  return fmt::format(
+      "Loading B with the amax history of A (delayed scaling, first step): {} of {} scales let {} "
+      "saturate.\n\n{}",
+      over, stale.size(), format, report::to_text(stale_table(stale, top), terminal));
 }
 
 Result<int> diff(const DiffCommand& command) {
@@ -153,36 +129,24 @@ Result<int> diff(const DiffCommand& command) {
   ScanArguments second = command.arguments;
   second.checkpoint = command.second;
   ULLAGE_ASSIGN(const Scanned after, run_scan(second));
-  const auto layers = common_layers(before.result, after.result);
-  if (layers.empty())
+  const scan::Comparison found = scan::compare(before.result, after.result);
+  if (found.layers == 0)
     return Error{Code::nothing_to_scan,
                  "has no attention layer of the same name and number of heads as the first",
                  command.second, "", ""};
   const report::Terminal terminal = report::terminal_of(STDOUT_FILENO);
   const std::string& format = after.result.format;
-  const double max = formats::find_format(format)->max_finite();
-  std::vector<Moved> moved;
-  std::size_t worse = 0;
-  for (const auto& [a, b] : layers)
-    for (std::size_t i = 0; i < b->heads.size(); ++i) {
-      const Figure x = scan::headroom_bits(a->heads[i], max),
-                   y = scan::headroom_bits(b->heads[i], max);
-      if (!x.known() || !y.known()) continue;
-      moved.push_back({b, &a->heads[i], &b->heads[i], x.value(), y.value()});
-      worse += y.value() < x.value() - 0.5;
-    }
+  const auto worse = std::count_if(
+      found.moved.begin(), found.moved.end(),
+      [](const scan::MovedHead& head) { return head.bits_after < head.bits_before - 0.5; });
   fmt::print("{} -> {}: {} layers in common, {} heads compared, {} lost more than half a bit\n\n",
              report::terminal_text(before.result.checkpoint, terminal),
-             report::terminal_text(after.result.checkpoint, terminal), layers.size(), moved.size(),
-             worse);
-  fmt::print("{}\n", report::to_text(moved_table(std::move(moved), format, command.top), terminal));
-  const std::vector<Stale> stale = stale_scales(layers, max);
-  const auto over =
-      std::count_if(stale.begin(), stale.end(), [](const Stale& s) { return s.reached > 1; });
-  fmt::print(
-      "Loading B with the amax history of A (delayed scaling, first step): {} of {} tensors "
-      "overflow {}.\n\n{}",
-      over, stale.size(), format, report::to_text(stale_table(stale, command.top), terminal));
+             report::terminal_text(after.result.checkpoint, terminal), found.layers,
+             found.moved.size(), worse);
+  fmt::print("{}",
+             warnings_text(before.result, after.result, found.left_out, command.top, terminal));
+  fmt::print("{}\n", report::to_text(moved_table(found.moved, format, command.top), terminal));
+  fmt::print("{}", resume_text(found.stale, format, command.top, terminal));
   return kDone;
 }
 
@@ -192,19 +156,22 @@ void add_diff(CLI::App& app, Action& run) {
   auto command = std::make_shared<DiffCommand>();
   CLI::App* diff_command = app.add_subcommand(
       "diff", "Heads whose headroom moved between two checkpoints, and what stale scales would do");
-  add_scan_arguments(*diff_command, command->arguments);
-  diff_command
-      ->add_option("SECOND", command->second, "The checkpoint that is loaded after the first")
+  add_scan_arguments(*diff_command, command->arguments, "A");
+  diff_command->add_option("B", command->second, "The checkpoint that is loaded after A")
       ->required();
-  diff_command->add_option("--top", command->top, "Rows in each table")->capture_default_str();
+  add_layer_arguments(*diff_command, command->arguments, "headroom and of the resume check");
+  diff_command->add_option("--top", command->top, "Rows in each table")
+      ->check(whole_number())
+      ->capture_default_str();
   diff_command->footer(
       "Examples:\n"
       "  ullage diff ./step-1000 ./step-2000\n"
       "  ullage diff ./pretrained ./resumed --top 5\n"
       "\nThe second table is the resume check: delayed scaling that kept A's amax history scales "
       "B's first step\n"
-      "with format max / amax(A); a tensor that reaches beyond the maximum saturates, silently, on "
-      "GPUs.");
+      "with format max / amax(A), one scale each for q, k and v, or one for all three (q k v: "
+      "TransformerEngine).\n"
+      "What reaches beyond the maximum saturates, silently, on GPUs.");
   diff_command->callback([command, &run] { run = [command] { return diff(*command); }; });
 }
 

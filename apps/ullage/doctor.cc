@@ -4,6 +4,7 @@
 
 #include "ullage/base/cpu.h"
 #include "ullage/base/parallel.h"
+#include "ullage/base/version.h"
 #include "ullage/command.h"
 #include "ullage/cuda/device.h"
 #include "ullage/report/table.h"
@@ -50,7 +51,7 @@ std::string gpu_line() {
 Result<int> doctor() {
   const report::Terminal terminal = report::terminal_of(STDOUT_FILENO);
   fmt::print("ullage {}\nCPU: {}\nthreads: {} (ULLAGE_THREADS or --threads changes it)\n",
-             ULLAGE_VERSION, cpu_model(), default_threads());
+             version(), cpu_model(), default_threads());
   fmt::print("AMX BF16: {}\n\n", cpu_has_amx_bf16() ? "present" : "absent");
   fmt::print("{}", report::to_text(paths_table(), terminal));
   if (const std::string why = forced_path_refusal(); !why.empty())

@@ -4,8 +4,8 @@
 
 #include "ullage/command.h"
 #include "ullage/experiments/experiment.h"
+#include "ullage/output_file.h"
 #include "ullage/report/numbers.h"
-#include "ullage/report/output.h"
 #include "ullage/report/table.h"
 
 namespace ullage::apps {
@@ -88,18 +88,20 @@ Result<int> reproduce(const ReproduceCommand& command) {
   request.size = command.full ? experiments::Size::full : experiments::Size::ordinary;
   request.seed = command.seed;
   request.threads = command.threads;
+  ULLAGE_ASSIGN(OutputFile json, OutputFile::open(command.json));
+  ULLAGE_ASSIGN(OutputFile html, OutputFile::open(command.html));
+  ULLAGE_TRY(check_distinct({&json, &html}));
   ULLAGE_ASSIGN(const experiments::Outcome outcome, experiments::run(*experiment, request));
-  if (command.json != "-" && command.html != "-")
+  if (!json.is_stdout() && !html.is_stdout())
     fmt::print("{} {}: {}\n\n{}", experiment->paper, experiment->name, experiment->title,
                report::to_text(rows_table(outcome), report::terminal_of(STDOUT_FILENO)));
-  if (!command.json.empty())
-    ULLAGE_TRY(
-        report::write_file(command.json, experiments::to_json(*experiment, request, outcome)));
-  if (!command.html.empty()) {
+  if (json.wanted()) ULLAGE_TRY(json.write(experiments::to_json(*experiment, request, outcome)));
+  if (html.wanted()) {
     ULLAGE_ASSIGN(const std::string page,
                   report::to_html(experiments::to_page(*experiment, request, outcome)));
-    ULLAGE_TRY(report::write_file(command.html, page));
+    ULLAGE_TRY(html.write(page));
   }
+  ULLAGE_TRY(commit_all({&json, &html}));
   return kDone;
 }
 
@@ -114,9 +116,9 @@ void add_reproduce(CLI::App& app, Action& run) {
   reproduce_command->add_flag("--full", command->full,
                               "The paper's size instead of one that takes minutes");
   reproduce_command->add_option("--seed", command->seed, "Seed of everything that is sampled")
+      ->check(whole_number())
       ->capture_default_str();
-  reproduce_command->add_option("--threads", command->threads,
-                                "Threads (default: every CPU this process may use)");
+  add_threads_option(*reproduce_command, command->threads);
   reproduce_command->add_option("--json", command->json,
                                 "Write the rows here (- for standard output)");
   reproduce_command->add_option("--html", command->html, "Write a self-contained page here");

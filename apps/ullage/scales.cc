@@ -2,15 +2,17 @@
 #include "ullage/scan/scales.h"
 
 #include <fmt/core.h>
-#include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <string_view>
 
 #include "ullage/base/text.h"
 #include "ullage/checkpoint/container.h"
 #include "ullage/command.h"
-#include "ullage/report/output.h"
+#include "ullage/output_file.h"
 #include "ullage/scan_arguments.h"
 
 namespace ullage::apps {
@@ -21,24 +23,25 @@ struct ScalesCommand {
   std::string to, tier = "certificate", out;
 };
 
+// Whether a file begins as to_safetensors() begins those that this command writes: with its metadata.
 bool is_own_file(const std::string& path) {
-  checkpoint::Location location;
-  location.given = location.weights = path;
-  const auto store = checkpoint::TensorStore::open(location);
-  if (!store.ok()) return false;
-  for (const checkpoint::TensorInfo& tensor : store->tensors())
-    if (tensor.name.find("scale") == std::string_view::npos &&
-        tensor.name.find("amax_fwd") == std::string_view::npos)
-      return false;
-  return true;
+  std::ifstream file(path, std::ios::binary);
+  std::string start(512, '\0');
+  file.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<std::size_t>(file.gcount()));
+  constexpr std::size_t kLength = 8;
+  constexpr std::string_view kMetadata = R"({"__metadata__":{"direction":)";
+  const std::string_view header = std::string_view(start).substr(std::min(kLength, start.size()));
+  const std::string_view metadata = header.substr(0, header.find('}'));
+  return metadata.starts_with(kMetadata) && metadata.find(R"("ullage":)") != std::string_view::npos;
 }
 
-// Scales never replace weights: an existing file is written over only when all it holds are scales.
+// Scales never replace weights, nor scales that somebody else calibrated.
 Status check_target(const std::string& path) {
   std::error_code ignored;
-  if (path == "-" || !std::filesystem::exists(path, ignored)) return {};
-  if (is_own_file(path)) return {};
-  return Error{Code::usage, "exists and is no file of scales; name another with --out", path, "",
+  if (path == "-" || !std::filesystem::exists(path, ignored) || is_own_file(path)) return {};
+  return Error{Code::usage,
+               "exists and was not written by `ullage scales`; name another with --out", path, "",
                ""};
 }
 
@@ -54,6 +57,9 @@ Result<std::string> default_target(const ScalesCommand& command) {
 Result<int> write_scales(const ScalesCommand& command) {
   ULLAGE_ASSIGN(const scan::Consumer consumer, scan::consumer_from_name(command.to));
   ULLAGE_ASSIGN(const scan::Tier tier, scan::tier_from_name(command.tier));
+  if (command.arguments.format != "e4m3" && command.arguments.format != "e5m2")
+    return Error{Code::usage, "no attention kernel reads scales of this format", "--format",
+                 "e4m3 or e5m2", command.arguments.format};
   const bool is_json = consumer == scan::Consumer::json;
   std::string target = command.out;
   if (target.empty()) {
@@ -63,7 +69,8 @@ Result<int> write_scales(const ScalesCommand& command) {
     }
   }
   if (!is_json) ULLAGE_TRY(check_target(target));
-  ULLAGE_ASSIGN(report::AtomicFile file, report::AtomicFile::create(target));
+  ULLAGE_ASSIGN(OutputFile file,
+                is_json ? OutputFile::open(target) : OutputFile::open_weights(target));
   ULLAGE_ASSIGN(const Scanned scanned, run_scan(command.arguments));
   ULLAGE_ASSIGN(const scan::ScaleExport exported,
                 scan::export_scales(scanned.result, consumer, tier));
@@ -76,6 +83,13 @@ Result<int> write_scales(const ScalesCommand& command) {
   const std::string what =
       is_json ? "every head" : fmt::format("{} tensors", exported.tensors.size());
   fmt::print("{}: {}\n", escape_text(target, 400), what);
+  const bool by_index =
+      consumer == scan::Consumer::vllm || consumer == scan::Consumer::compressed_tensors;
+  if (by_index && scanned.sharded)
+    fmt::print(
+        "vLLM reads only files that the checkpoint's index lists: add these tensors to its "
+        "weight_map, with "
+        "this file's name.\n");
   if (consumer == scan::Consumer::compressed_tensors)
     fmt::print("config.json needs, beside what it has:\n{}", exported.json);
   return kDone;
@@ -88,6 +102,7 @@ void add_scales(CLI::App& app, Action& run) {
   CLI::App* scales = app.add_subcommand(
       "scales", "Write Q/K/V scales as vLLM, FlashAttention-3 or TransformerEngine read them");
   add_scan_arguments(*scales, command->arguments);
+  add_layer_arguments(*scales, command->arguments, "the scales: e4m3 or e5m2");
   scales->add_option("--to", command->to, "vllm, compressed-tensors, fa3, te or json")->required();
   scales
       ->add_option("--tier", command->tier,

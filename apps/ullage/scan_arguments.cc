@@ -3,6 +3,8 @@
 #include <charconv>
 #include <memory>
 
+#include "ullage/base/version.h"
+#include "ullage/command.h"
 #include "ullage/cuda/gram_engine.h"
 #include "ullage/formats/format.h"
 #include "ullage/report/progress.h"
@@ -48,20 +50,13 @@ Result<scan::ScanOptions> scan_options(const ScanArguments& arguments) {
   return options;
 }
 
-void add_checkpoint_argument(CLI::App& command, ScanArguments& arguments) {
+void add_scan_arguments(CLI::App& command, ScanArguments& arguments, const char* checkpoint) {
   command
-      .add_option("CHECKPOINT", arguments.checkpoint,
+      .add_option(checkpoint, arguments.checkpoint,
                   "A folder, a .safetensors file, or ORG/NAME in the local Hugging Face cache")
       ->required();
   command.add_option("--config", arguments.config,
                      "config.json to use instead of the one beside the weights");
-}
-
-void add_scan_arguments(CLI::App& command, ScanArguments& arguments) {
-  add_checkpoint_argument(command, arguments);
-  command
-      .add_option("--format", arguments.format, "Format of descales, worst head and --fail-under")
-      ->capture_default_str();
   command.add_option(
       "--context", arguments.context,
       "Tokens in a sequence (default: the config's max_position_embeddings, else 2048)");
@@ -69,8 +64,6 @@ void add_scan_arguments(CLI::App& command, ScanArguments& arguments) {
       .add_option("--probability", arguments.probability,
                   "Chance, a head and sequence, that an expected figure is exceeded")
       ->capture_default_str();
-  command.add_option("--layers", arguments.layers,
-                     "Only these: 3, 4:7, or a regular expression on the name");
   command.add_flag(
       "--exact-context", arguments.exact_context,
       "Certify RoPE heads over the offsets of the context, not all angles (slower, tighter)");
@@ -78,12 +71,19 @@ void add_scan_arguments(CLI::App& command, ScanArguments& arguments) {
       .add_option("--offsets", arguments.offsets,
                   "RoPE offsets to sample for the supremum, or `all`")
       ->capture_default_str();
+  add_threads_option(command, arguments.threads);
+}
+
+void add_layer_arguments(CLI::App& command, ScanArguments& arguments,
+                         const std::string& format_is_for) {
+  command.add_option("--format", arguments.format, "Format of " + format_is_for)
+      ->capture_default_str();
+  command.add_option("--layers", arguments.layers,
+                     "Only these: 3, 4:7, or a regular expression on the name");
   command
       .add_option("--device", arguments.device,
                   "Where Grams are made: cpu or cuda (`ullage doctor` says whether a GPU is there)")
       ->capture_default_str();
-  command.add_option("--threads", arguments.threads,
-                     "Threads (default: every CPU this process may use)");
 }
 
 Result<Scanned> run_scan(const ScanArguments& arguments) {
@@ -107,7 +107,11 @@ Result<Scanned> run_scan(const ScanArguments& arguments) {
   };
   ULLAGE_ASSIGN(scanned.result,
                 scan::scan(container, scanned.model, arguments.checkpoint, options));
-  scanned.result.version = ULLAGE_VERSION;
+  scanned.result.version = version();
+  if (const auto classes = container.config.strings("architectures");
+      classes.ok() && !classes->empty())
+    scanned.result.model_class = classes->front();
+  scanned.sharded = !container.location.index.empty();
   return scanned;
 }
 

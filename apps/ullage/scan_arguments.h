@@ -26,8 +26,13 @@ struct ScanArguments {
   bool spectra = false;  // not an argument: what the caller's output needs
 };
 
-void add_checkpoint_argument(CLI::App& command, ScanArguments& arguments);
-void add_scan_arguments(CLI::App& command, ScanArguments& arguments);
+// CHECKPOINT (under the name given), --config and what sets the model of the inputs.
+void add_scan_arguments(CLI::App& command, ScanArguments& arguments,
+                        const char* checkpoint = "CHECKPOINT");
+// --format, --layers and --device: for sub-commands that scan more than one head. `format_is_for` completes
+// "Format of ...".
+void add_layer_arguments(CLI::App& command, ScanArguments& arguments,
+                         const std::string& format_is_for);
 
 // The options of a scan, checked.
 Result<scan::ScanOptions> scan_options(const ScanArguments& arguments);
@@ -35,6 +40,7 @@ Result<scan::ScanOptions> scan_options(const ScanArguments& arguments);
 struct Scanned {
   checkpoint::AttentionModel model;
   scan::ScanResult result;
+  bool sharded = false;  // an index names the files
 };
 
 // Opens, scans with a progress bar on a terminal, and returns both.

@@ -6,8 +6,8 @@
 
 #include "ullage/command.h"
 #include "ullage/formats/format.h"
+#include "ullage/output_file.h"
 #include "ullage/report/csv.h"
-#include "ullage/report/output.h"
 #include "ullage/scan_arguments.h"
 #include "ullage/scan_page.h"
 #include "ullage/scan_table.h"
@@ -70,35 +70,24 @@ bool fails(const scan::ScanResult& result, double threshold) {
   return false;
 }
 
-// An output file that was asked for, opened before the scan so that a bad path is said at once.
-Result<std::optional<report::AtomicFile>> open_output(const std::string& path) {
-  if (path.empty()) return std::optional<report::AtomicFile>();
-  ULLAGE_ASSIGN(report::AtomicFile file, report::AtomicFile::create(path));
-  return std::optional<report::AtomicFile>(std::move(file));
-}
-
-Status finish(std::optional<report::AtomicFile>& file, const std::string& text) {
-  ULLAGE_TRY(file->write(text));
-  return file->commit();
-}
-
 Result<int> scan_checkpoint(const ScanCommand& command) {
-  ULLAGE_ASSIGN(auto json, open_output(command.json));
-  ULLAGE_ASSIGN(auto csv, open_output(command.csv));
-  ULLAGE_ASSIGN(auto html, open_output(command.html));
+  ULLAGE_ASSIGN(OutputFile json, OutputFile::open(command.json));
+  ULLAGE_ASSIGN(OutputFile csv, OutputFile::open(command.csv));
+  ULLAGE_ASSIGN(OutputFile html, OutputFile::open(command.html));
+  ULLAGE_TRY(check_distinct({&json, &csv, &html}));
   ScanArguments arguments = command.arguments;
-  arguments.spectra = html.has_value();
+  arguments.spectra = html.wanted();
   ULLAGE_ASSIGN(const Scanned scanned, run_scan(arguments));
   const scan::ScanResult& result = scanned.result;
-  const bool to_stdout = command.json == "-" || command.csv == "-" || command.html == "-";
-  if (!to_stdout)
+  if (!json.is_stdout() && !csv.is_stdout() && !html.is_stdout())
     fmt::print("{}", scan_text(result, command.table, report::terminal_of(STDOUT_FILENO)));
-  if (json) ULLAGE_TRY(finish(json, scan::to_json(result)));
-  if (csv) ULLAGE_TRY(finish(csv, csv_text(result)));
-  if (html) {
+  if (json.wanted()) ULLAGE_TRY(json.write(scan::to_json(result)));
+  if (csv.wanted()) ULLAGE_TRY(csv.write(csv_text(result)));
+  if (html.wanted()) {
     ULLAGE_ASSIGN(const std::string page, scan_page(result));
-    ULLAGE_TRY(finish(html, page));
+    ULLAGE_TRY(html.write(page));
   }
+  ULLAGE_TRY(commit_all({&json, &csv, &html}));
   return command.fail_under && fails(result, *command.fail_under) ? kBelowThreshold : kDone;
 }
 
@@ -109,11 +98,16 @@ void add_scan(CLI::App& app, Action& run) {
   CLI::App* scan = app.add_subcommand(
       "scan", "How large every head's logits and projections can get, from the weights alone");
   add_scan_arguments(*scan, command->arguments);
+  add_layer_arguments(*scan, command->arguments, "descales, worst head and --fail-under");
   scan->add_flag("--heads", command->table.heads, "Show every head");
-  scan->add_option("--top", command->table.top, "Show this many heads with the least headroom");
+  scan->add_option("--top", command->table.top, "Show this many heads with the least headroom")
+      ->check(whole_number());
   scan->add_option("--fail-under", command->fail_under,
                    "Exit with 1 when a head has fewer bits of headroom in --format (or unknown: "
-                   "weights not finite)");
+                   "weights not finite)")
+      ->check([](const std::string& text) {
+        return text == "nan" || text.empty() ? "--fail-under: a number of bits" : std::string();
+      });
   scan->add_option("--json", command->json, "Write the whole report here (- for standard output)");
   scan->add_option("--csv", command->csv, "Write one row a head here");
   scan->add_option("--html", command->html, "Write a self-contained page here");

@@ -58,6 +58,10 @@ std::vector<std::string> layer_labels(const ScanResult& result) {
   return labels;
 }
 
+std::string heads_text(std::size_t count) {
+  return report::format_count(count) + (count == 1 ? " head" : " heads");
+}
+
 std::vector<report::Card> cards_of(const ScanResult& result) {
   std::vector<report::Card> cards;
   if (result.worst) {
@@ -67,24 +71,15 @@ std::vector<report::Card> cards_of(const ScanResult& result) {
                                  result.worst->head, result.format),
                      headroom_tone(bits)});
   }
-  for (const char* name : scan::kReportedFormats) {
-    const double max = formats::find_format(name)->max_finite();
-    std::size_t certified = 0, over = 0, known = 0;
-    for (const HeadRow& row : rows_of(result)) {
-      const Figure bits = scan::headroom_bits(*row.head, max);
-      if (!bits.known()) continue;
-      ++known;
-      certified +=
-          row.head->bounds.before_cap.known() && row.head->bounds.before_cap.value() <= max;
-      over += bits.value() < 0;
-    }
+  for (const std::string& name : formats_shown(result)) {
+    const Verdict verdict = verdict_of(result, formats::find_format(name)->max_finite());
+    const report::Cell word = verdict_cell(verdict);
+    std::string detail = word.text;
+    if (verdict.over > 0) detail = fmt::format("{} can overflow", heads_text(verdict.over));
+    if (verdict.unknown > 0) detail += fmt::format(", {} unknown", heads_text(verdict.unknown));
     cards.push_back({fmt::format("Logits in {}", name),
-                     fmt::format("{} of {} certified", certified, known),
-                     over == 0 ? "no head is expected to overflow"
-                               : fmt::format("{} heads expected to overflow", over),
-                     over > 0            ? Tone::bad
-                     : certified < known ? Tone::warn
-                                         : Tone::good});
+                     fmt::format("{} of {} certified", verdict.safe, result.heads()), detail,
+                     word.tone});
   }
   cards.push_back({"Heads", report::format_count(result.heads()),
                    fmt::format("{} attention layers, {}", result.layers.size(), result.model_type),

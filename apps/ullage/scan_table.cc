@@ -54,28 +54,6 @@ Cell headroom_cell(const Figure& bits) {
   return {bits.known() ? report::format_fixed(bits.value(), 1) : "-", headroom_tone(bits)};
 }
 
-struct Verdict {
-  std::size_t safe = 0, likely = 0, over = 0, unknown = 0;
-};
-
-Verdict verdict_of(const ScanResult& result, double max) {
-  Verdict verdict;
-  for (const LayerResult& layer : result.layers)
-    for (const HeadResult& head : layer.heads) {
-      const scan::HeadBounds& bounds = head.bounds;
-      const Figure bits = scan::headroom_bits(head, max);
-      if (bounds.before_cap.known() && bounds.before_cap.value() <= max)
-        ++verdict.safe;
-      else if (!bits.known())
-        ++verdict.unknown;
-      else if (bits.value() >= 0 && bounds.expected_before_cap.known())
-        ++verdict.likely;
-      else
-        ++verdict.over;
-    }
-  return verdict;
-}
-
 Table verdict_table(const ScanResult& result) {
   Table table;
   table.columns = {{.title = "unscaled logits in"},
@@ -84,21 +62,14 @@ Table verdict_table(const ScanResult& result) {
                    {.title = "expected to fit", .align = Align::right},
                    {.title = "can overflow", .align = Align::right},
                    {.title = "unknown", .align = Align::right}};
-  std::vector<std::string> names(scan::kReportedFormats.begin(), scan::kReportedFormats.end());
-  if (std::find(names.begin(), names.end(), result.format) == names.end())
-    names.insert(names.begin(), result.format);
-  for (const std::string& name : names) {
+  for (const std::string& name : formats_shown(result)) {
     const Verdict verdict = verdict_of(result, format_max(name));
-    const Cell word = verdict.over > 0      ? Cell{"can overflow", Tone::bad}
-                      : verdict.unknown > 0 ? Cell{"not known", Tone::warn}
-                      : verdict.likely > 0  ? Cell{"expected to fit", Tone::warn}
-                                            : Cell{"cannot overflow", Tone::good};
     const auto count = [](std::size_t n) {
       return Cell{report::format_count(n), n == 0 ? Tone::dim : Tone::plain};
     };
     table.rows.push_back(
         {{fmt::format("{} (max {})", name, report::format_shortest(format_max(name)))},
-         word,
+         verdict_cell(verdict),
          count(verdict.safe),
          count(verdict.likely),
          count(verdict.over),
@@ -134,15 +105,15 @@ Table layer_table(const ScanResult& result) {
         {{std::to_string(layer.layer)},
          {layer.name},
          {cell_text(largest(layer, [](const HeadResult& h) -> const Figure& { return h.sigma; }))},
-         {cell_text(largest(
+         {bound_text(largest(
              layer, [](const HeadResult& h) -> const Figure& { return h.bounds.certificate; }))},
          {cell_text(largest(
              layer, [](const HeadResult& h) -> const Figure& { return h.bounds.expected; }))},
          headroom_cell(bits),
          {worst != nullptr ? std::to_string(worst->head) : "-"},
-         {cell_text(layer.descale_query.certificate)},
-         {cell_text(layer.descale_key.certificate)},
-         {cell_text(layer.descale_value.certificate)}});
+         {bound_text(layer.descale_query.certificate)},
+         {bound_text(layer.descale_key.certificate)},
+         {bound_text(layer.descale_value.certificate)}});
   }
   return table;
 }
@@ -164,13 +135,13 @@ Table head_table(const ScanResult& result, std::vector<HeadRef> refs) {
     table.rows.push_back({{fmt::format("{}.{}", ref.layer->layer, head.head)},
                           {ref.layer->name},
                           {cell_text(head.sigma)},
-                          {cell_text(head.bounds.certificate)},
+                          {bound_text(head.bounds.certificate)},
                           {head.bounds.certificate_by},
                           {cell_text(head.bounds.expected)},
                           headroom_cell(ref.bits),
-                          {cell_text(head.amax_query)},
-                          {cell_text(head.amax_key)},
-                          {cell_text(head.amax_value)}});
+                          {bound_text(head.amax_query)},
+                          {bound_text(head.amax_key)},
+                          {bound_text(head.amax_value)}});
   }
   return table;
 }
@@ -188,6 +159,42 @@ std::string not_finite_text(const ScanResult& result, const report::Terminal& te
 }
 
 }  // namespace
+
+std::string bound_text(const Figure& figure, int digits) {
+  return figure.known() ? report::format_above(figure.value(), digits) : "-";
+}
+
+Verdict verdict_of(const ScanResult& result, double max) {
+  Verdict verdict;
+  for (const LayerResult& layer : result.layers)
+    for (const HeadResult& head : layer.heads) {
+      const scan::HeadBounds& bounds = head.bounds;
+      const Figure bits = scan::headroom_bits(head, max);
+      if (bounds.before_cap.known() && bounds.before_cap.value() <= max)
+        ++verdict.safe;
+      else if (!bits.known())
+        ++verdict.unknown;
+      else if (bits.value() >= 0 && bounds.expected_before_cap.known())
+        ++verdict.likely;
+      else
+        ++verdict.over;
+    }
+  return verdict;
+}
+
+Cell verdict_cell(const Verdict& verdict) {
+  if (verdict.over > 0) return {"can overflow", Tone::bad};
+  if (verdict.unknown > 0) return {"not known", Tone::warn};
+  if (verdict.likely > 0) return {"expected to fit", Tone::warn};
+  return {"cannot overflow", Tone::good};
+}
+
+std::vector<std::string> formats_shown(const ScanResult& result) {
+  std::vector<std::string> names(scan::kReportedFormats.begin(), scan::kReportedFormats.end());
+  if (std::find(names.begin(), names.end(), result.format) == names.end())
+    names.insert(names.begin(), result.format);
+  return names;
+}
 
 std::string cell_text(const Figure& figure, int digits) {
   return figure.known() ? report::format_significant(figure.value(), digits) : "-";
@@ -225,8 +232,8 @@ std::string scan_text(const ScanResult& result, const TableOptions& options,
   if (options.heads || options.top > 0)
     text += "\n" + report::to_text(head_table(result, refs), terminal);
   text += fmt::format(
-      "\nbits: log2({} max / expected largest |logit|), unscaled; certificate: no input exceeds "
-      "it.\n{}\n",
+      "\nbits: log2({} max / expected largest |logit|), unscaled, or of the certificate where "
+      "nothing is expected; certificate: no input exceeds it.\n{}\n",
       result.format, kNoLogitSlot);
   return text;
 }

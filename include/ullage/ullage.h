@@ -213,6 +213,9 @@
 #include "ullage/scaling/descale.h"
 
 // ---- scan
+// Two scans compared: heads whose headroom moved, and what scales that a stale amax history
+// leaves behind would do to the second checkpoint (the resume check).
+#include "ullage/scan/diff.h"
 // One head explained: its figures, and the inputs that come closest to its certificate.
 #include "ullage/scan/explain.h"
 // What a scan finds, as plain data: the fields of the JSON report (docs/schema/scan.json), in

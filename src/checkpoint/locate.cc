@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::string_view kWeights = ".safetensors";
 constexpr std::string_view kIndex = ".safetensors.index.json";
+constexpr std::string_view kScales =
+    "ullage-scales-";  // written beside the weights by `ullage scales`
 
 Error ambiguous(const std::string& folder, const std::string& first, const std::string& second,
                 const char* why) {
@@ -40,7 +42,8 @@ Status choose(Location& location) {
   std::vector<std::string> indices, files;
   for (const std::string& name : names) {
     if (name.ends_with(kIndex)) indices.push_back(name);
-    if (name.ends_with(kWeights) && !foreign_file(name)) files.push_back(name);
+    if (name.ends_with(kWeights) && !name.starts_with(kScales) && !foreign_file(name))
+      files.push_back(name);
   }
   std::vector<std::string>& candidates = indices.empty() ? files : indices;
   if (candidates.size() > 1)

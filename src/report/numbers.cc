@@ -66,6 +66,19 @@ std::string format_significant(double value, int digits) {
   return to_text(value, std::chars_format::fixed, std::max(0, digits - 1 - exponent));
 }
 
+std::string format_above(double value, int digits) {
+  const std::string nearest = format_significant(value, digits);
+  double shown = value;
+  std::from_chars(nearest.data(), nearest.data() + nearest.size(), shown);
+  if (!std::isfinite(value) || shown >= value) return nearest;
+  // One more in the last place shown.
+  const std::size_t point = nearest.find('.'), exponent = nearest.find('e');
+  const std::size_t end = std::min(exponent, nearest.size());
+  const int decimals = point == std::string::npos ? 0 : static_cast<int>(end - point - 1);
+  const int power = exponent == std::string::npos ? 0 : std::atoi(nearest.c_str() + exponent + 1);
+  return format_significant(shown + std::pow(10.0, power - decimals), digits);
+}
+
 std::string format_fixed(double value, int decimals) {
   if (!std::isfinite(value)) return not_finite(value);
   return to_text(value, std::chars_format::fixed, std::clamp(decimals, 0, 17));

@@ -169,10 +169,15 @@ Result<Explanation> explain(Job& job, const checkpoint::Container& container,
                             const checkpoint::AttentionModel& model, int layer, int head,
                             const std::string& name, const ScanOptions& options) {
   const AttentionLayer* found = nullptr;
-  for (const AttentionLayer& candidate : model.layers)
-    if (found == nullptr && candidate.layer == layer &&
-        (name.empty() || candidate.name.find(name) != std::string::npos))
+  Explanation result;
+  for (const AttentionLayer& candidate : model.layers) {
+    if (candidate.layer != layer || candidate.name.find(name) == std::string::npos) continue;
+    if (found == nullptr) {
       found = &candidate;
+    } else {
+      result.others.push_back(candidate.name);
+    }
+  }
   if (found == nullptr)
     return Error{Code::not_found, "the checkpoint has no such attention layer", "LAYER.HEAD", "",
                  std::to_string(layer)};
@@ -185,7 +190,6 @@ Result<Explanation> explain(Job& job, const checkpoint::Container& container,
   ULLAGE_ASSIGN(const LayerContext context, make_context(*found, options, tokens));
   LayerMemory memory(job.threads(), 1);
   ULLAGE_ASSIGN(LayerOutcome outcome, scan_layer(container, context, job, memory));
-  Explanation result;
   ULLAGE_ASSIGN(const formats::Format format, formats::find_format(options.format));
   fill_descales(format, outcome.result);
   result.layer = std::move(outcome.result);

@@ -374,7 +374,8 @@ void fill_headroom(const LayerContext& context, HeadResult& out) {
 
 void fill_none(const std::string& why, HeadResult& out) {
   const Figure none = Figure::none(why);
-  for_each_figure(out, [&](const char*, const char*, Figure& figure) { figure = none; });
+  for_each_figure(out,
+                  [&](const char*, const char*, Figure& figure, const char*) { figure = none; });
 }
 
 }  // namespace ullage::scan

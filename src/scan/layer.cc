@@ -268,13 +268,14 @@ Status LayerScan::concatenate(spectrum::StreamingSigma* streaming, LayerResult& 
 // lacking.
 void merge_use(const HeadResult& other, HeadResult& into) {
   std::vector<const Figure*> others;
-  for_each_figure(
-      other, [&](const char*, const char*, const Figure& figure) { others.push_back(&figure); });
+  for_each_figure(other, [&](const char*, const char*, const Figure& figure, const char*) {
+    others.push_back(&figure);
+  });
   const bool tighter = other.bounds.certificate.known() && into.bounds.certificate.known() &&
                        other.bounds.certificate.value() > into.bounds.certificate.value();
   if (tighter) into.bounds.certificate_by = other.bounds.certificate_by;
   std::size_t at = 0;
-  for_each_figure(into, [&](const char*, const char*, Figure& figure) {
+  for_each_figure(into, [&](const char*, const char*, Figure& figure, const char*) {
     const Figure& second = *others[at++];
     if (figure.known() && (!second.known() || second.value() > figure.value())) figure = second;
   });

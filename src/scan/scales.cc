@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "ullage/bounds/projections.h"
 #include "ullage/formats/format.h"
 #include "ullage/report/json.h"
 #include "ullage/scaling/descale.h"
@@ -142,6 +143,18 @@ Status Exporter::fa3(const LayerBounds& bounds) {
   return vector(name + ".v_descale", {1, kv_heads}, bounds.value);
 }
 
+// The largest |entry| of O = P V as the kernel makes it. Rows of P sum to one before they are cast: a cast of entry p
+// is within unit p + half the least subnormal, in units of the static scale, and one of V within unit of itself. The sum of
+// `context` products is off by 2^-22 of itself a product (tensor cores). No dropout.
+double output_bound(double value, const formats::Format& format, std::int64_t context) {
+  const double unit = format.unit_roundoff();
+  const double tokens = static_cast<double>(context);
+  const double least =
+      0.5 * format.min_subnormal() / scaling::static_probability_multiplier(format, false);
+  return bounds::output_amax(value, 0.0, unit + tokens * least) * (1.0 + unit) *
+         (1.0 + tokens * 0x1p-22);
+}
+
 Status Exporter::te(const LayerBounds& bounds) {
   std::vector<float> scale(kTeColumns, 1.0F), amax(kTeColumns, 0.0F);
   const auto put = [&](std::size_t column, double bound) -> Status {
@@ -153,7 +166,7 @@ Status Exporter::te(const LayerBounds& bounds) {
   };
   ULLAGE_TRY(
       put(kTeQkv, std::max({largest(bounds.query), largest(bounds.key), largest(bounds.value)})));
-  ULLAGE_TRY(put(kTeO, largest(bounds.value)));  // a row of O is a mean of rows of V
+  ULLAGE_TRY(put(kTeO, output_bound(largest(bounds.value), rule_.target, result_.context)));
   scale[kTeS] = static_cast<float>(scaling::static_probability_multiplier(rule_.target, false));
   amax[kTeS] = 1;
   out_.tensors.push_back({bounds.layer->name + ".scale_fwd", {kTeColumns}, std::move(scale)});
@@ -186,22 +199,49 @@ Status Exporter::json(const LayerBounds& bounds, JsonWriter& json) {
   return {};
 }
 
-// What config.json needs beside the per-head scales.
-std::string compressed_tensors_fragment() {
+// "LlamaForCausalLM" -> "LlamaAttention": the class whose inputs are q, k and v in Hugging Face's models.
+std::string attention_class(const std::string& model_class) {
+  std::string stem = model_class;
+  for (const char* end : {"For", "LMHeadModel", "Model"}) stem = stem.substr(0, stem.find(end));
+  return stem + "Attention";
+}
+
+// What config.json needs beside the per-head scales: of k and v in the cache, and of q as an input of the attention class.
+std::string compressed_tensors_fragment(const std::string& model_class) {
   JsonWriter json;
+  const auto by_head = [&json](const char* key) {
+    json.key(key).begin_object(JsonLayout::line);
+    json.key("num_bits").integer(8);
+    json.key("type").text("float");
+    json.key("strategy").text("attn_head");
+    json.key("symmetric").boolean(true);
+    json.key("dynamic").boolean(false);
+    json.end();
+  };
   json.begin_object();
   json.key("quantization_config").begin_object();
   json.key("quant_method").text("compressed-tensors");
-  json.key("kv_cache_scheme").begin_object(JsonLayout::line);
-  json.key("num_bits").integer(8);
-  json.key("type").text("float");
-  json.key("strategy").text("attn_head");
-  json.key("symmetric").boolean(true);
-  json.key("dynamic").boolean(false);
+  json.key("config_groups").begin_object();
+  json.key("group_0").begin_object();
+  json.key("targets").begin_array(JsonLayout::line).text(attention_class(model_class));
   json.end();
+  by_head("input_activations");
+  json.end();
+  json.end();
+  by_head("kv_cache_scheme");
   json.end();
   json.end();
   return json.take();
+}
+
+// Why a consumer cannot take a layer's scales, or nothing. vLLM's cache of latent attention holds the latent vector and the
+// rotary key, not the keys that these bounds are of.
+std::string refusal(const LayerResult& layer, Consumer consumer) {
+  const bool caches = consumer == Consumer::vllm || consumer == Consumer::compressed_tensors;
+  const bool latent =
+      std::any_of(layer.heads.begin(), layer.heads.end(),
+                  [](const HeadResult& head) { return head.bounds.latent.known(); });
+  return caches && latent ? "latent attention: vLLM caches the latent vector, not these keys" : "";
 }
 
 Result<ScaleExport> Exporter::run(Consumer consumer) {
@@ -215,12 +255,18 @@ Result<ScaleExport> Exporter::run(Consumer consumer) {
   JsonWriter json_text;
   json_text.begin_object();
   json_text.key("schema").integer(1);
+  json_text.key("ullage").text(result_.version);
+  json_text.key("checkpoint").text(result_.checkpoint);
   json_text.key("format").text(result_.format);
-  json_text.key("tier").text(tier_ == Tier::certificate ? "certificate" : "expected");
+  json_text.key("tier").text(name_of(tier_));
   json_text.key("probability_descale").number(probability_descale());
   json_text.key("layers").begin_array();
   std::size_t exported = 0;
   for (const LayerResult& layer : result_.layers) {
+    if (const std::string why = refusal(layer, consumer); !why.empty()) {
+      out_.omitted.push_back(layer.name + ": " + why);
+      continue;
+    }
     Result<LayerBounds> bounds = bounds_of(layer, tier_);
     if (!bounds.ok()) {
       out_.omitted.push_back(bounds.error().message());
@@ -251,11 +297,12 @@ Result<ScaleExport> Exporter::run(Consumer consumer) {
   json_text.end();
   json_text.end();
   if (consumer == Consumer::json) out_.json = json_text.take();
-  if (consumer == Consumer::compressed_tensors) out_.json = compressed_tensors_fragment();
+  if (consumer == Consumer::compressed_tensors)
+    out_.json = compressed_tensors_fragment(result_.model_class);
   out_.metadata = {{"format", "pt"},
                    {"ullage", result_.version},
                    {"scales", result_.format},
-                   {"tier", tier_ == Tier::certificate ? "certificate" : "expected"},
+                   {"tier", name_of(tier_)},
                    {"direction", consumer == Consumer::te ? "multiply" : "descale"}};
   return std::move(out_);
 }
@@ -275,9 +322,11 @@ Result<Consumer> consumer_from_name(std::string_view name) {
                std::string(name)};
 }
 
+const char* name_of(Tier tier) { return tier == Tier::certificate ? "certificate" : "expected"; }
+
 Result<Tier> tier_from_name(std::string_view name) {
-  if (name == "certificate") return Tier::certificate;
-  if (name == "expected") return Tier::expected;
+  for (const Tier tier : {Tier::certificate, Tier::expected})
+    if (name == name_of(tier)) return tier;
   return Error{Code::usage, "no such tier", "--tier", "certificate or expected", std::string(name)};
 }
 

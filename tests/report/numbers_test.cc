@@ -60,6 +60,26 @@ RC_GTEST_PROP(Numbers, SignificantIsWithinHalfAUnitOfItsLastDigit, (double value
   RC_ASSERT(std::fabs(shown - value) <= half_unit * 1.001L);
 }
 
+TEST(Numbers, AboveIsNeverBelow) {
+  EXPECT_EQ(format_above(221.2127), "222");
+  EXPECT_EQ(format_above(222.0), "222");
+  EXPECT_EQ(format_above(0.045749), "0.0458");
+  EXPECT_EQ(format_above(9.991), "10.0");
+  EXPECT_EQ(format_above(1234.2), "1235");
+  EXPECT_EQ(format_above(2.501e-7), "2.51e-7");
+  EXPECT_EQ(format_above(0), "0");
+  EXPECT_EQ(format_above(-1.239), "-1.23");
+  EXPECT_EQ(format_above(kInfinity), "inf");
+  EXPECT_EQ(format_above(kNan), "nan");
+}
+
+RC_GTEST_PROP(Numbers, AboveIsWithinAUnitOfItsLastDigit, (double value)) {
+  const int digits = *rc::gen::inRange(1, 12);
+  const double shown = std::strtod(format_above(value, digits).c_str(), nullptr);
+  RC_ASSERT(shown >= value);
+  RC_ASSERT(shown - value <= std::fabs(value) * 1.0001 * std::pow(10.0, 1 - digits));
+}
+
 TEST(Numbers, FixedCountsBytesDurations) {
   EXPECT_EQ(format_fixed(1.25, 1), "1.2");
   EXPECT_EQ(format_fixed(1.35, 1), "1.4");

@@ -50,6 +50,7 @@ TEST(Figures, HaveUniqueNamesAndRopeOnlyWhereThereIsOne) {
   const std::size_t without = figures_of(head).size();
   head.rope.emplace();
   const std::vector<NamedFigure> figures = figures_of(head);
+  for (const NamedFigure& figure : figures) EXPECT_STRNE(figure.about, "") << figure.name;
   EXPECT_EQ(figures.size(), without + 2);
   for (std::size_t i = 0; i < figures.size(); ++i)
     for (std::size_t j = 0; j < i; ++j) EXPECT_NE(figures[i].name, figures[j].name);

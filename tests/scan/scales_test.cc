@@ -55,6 +55,48 @@ RC_GTEST_PROP(ExportScales, NothingSaturatesAtTheBound, ()) {
   RC_ASSERT(most * multiplier <= 448.0);
 }
 
+// As the kernel makes O: P and V cast to E4M3, their product rescaled and cast again.
+TEST(ExportScales, OutputOfRoundedProbabilitiesFits) {
+  for (const int tokens : {3, 105, 513, 4096}) {
+    ScanResult result = scanned({1.0}, {1.0});
+    result.context = tokens;
+    const auto exported = export_scales(result, Consumer::te, Tier::certificate);
+    ASSERT_TRUE(exported.ok());
+    const std::vector<float>& scale = named(*exported, ".scale_fwd").values;
+    const auto cast = [](double x) {
+      return formats::round_to(formats::kE4M3, x, {formats::Overflow::saturate});
+    };
+    const double probability = cast(scale[8] / tokens) / scale[8];
+    for (const double value : {1.0, 0.304, 0.9}) {  // 0.304 * 448 rounds up by 5.7 %
+      const double output = tokens * probability * cast(value * scale[2]) / scale[2];
+      EXPECT_LE(output * scale[3], 448.0) << tokens << " tokens, " << value;
+    }
+  }
+}
+
+TEST(ExportScales, LatentLayersAreLeftOutWhereTheCacheHoldsTheLatentVector) {
+  ScanResult result = scanned({1, 1}, {1});
+  for (HeadResult& head : result.layers[0].heads) head.bounds.latent = 3.0;
+  EXPECT_EQ(export_scales(result, Consumer::vllm, Tier::certificate).error().code,
+            Code::nothing_to_scan);
+  EXPECT_TRUE(export_scales(result, Consumer::fa3, Tier::certificate).ok());
+}
+
+TEST(ExportScales, CompressedTensorsNamesTheAttentionClass) {
+  ScanResult result = scanned({1, 1}, {1});
+  const std::pair<const char*, const char*> kClasses[] = {{"LlamaForCausalLM", "LlamaAttention"},
+                                                          {"GPT2LMHeadModel", "GPT2Attention"},
+                                                          {"BertModel", "BertAttention"}};
+  for (const auto& [model, attention] : kClasses) {
+    result.model_class = model;
+    const auto exported = export_scales(result, Consumer::compressed_tensors, Tier::certificate);
+    ASSERT_TRUE(exported.ok());
+    EXPECT_NE(exported->json.find("\"" + std::string(attention) + "\""), std::string::npos)
+        << model;
+    EXPECT_NE(exported->json.find("config_groups"), std::string::npos);
+  }
+}
+
 TEST(ExportScales, RefusesWhatIsNotFinite) {
   ScanResult result = scanned({1, 1}, {1});
   result.not_finite.push_back({"w", 0, 0, 3});

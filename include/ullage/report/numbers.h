@@ -16,6 +16,9 @@ std::string format_shortest(float value);
 // "inf", "-inf", "nan".
 std::string format_significant(double value, int digits = 3);
 
+// The same, never below `value`: for what must stay a bound when somebody copies it. 221.2 -> "222".
+std::string format_above(double value, int digits = 3);
+
 // `decimals` places after the point: 1.25, 1 -> "1.2" (nearest, ties to even of the exact value).
 std::string format_fixed(double value, int decimals);
 

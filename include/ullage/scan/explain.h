@@ -17,7 +17,8 @@ struct Coordinate {
 };
 
 struct Explanation {
-  LayerResult layer;  // with this one head
+  LayerResult layer;                // with this one head
+  std::vector<std::string> others;  // names of layers that hold this depth too and fit `name`
   // The largest |logit| that alternating maximisation over both tokens found, before cap and additive
   // bias: attained, so no valid bound is below it. None where a norm or clip stands between.
   Figure attained;

@@ -102,6 +102,8 @@ struct ScanResult {
   std::string version;
   std::string checkpoint;  // as given
   std::string model_type;
+  std::string
+      model_class;  // the config's first architecture, "LlamaForCausalLM"; not a field of the JSON
   std::string format;
   std::int64_t context = 0;
   bool context_assumed = false;  // neither the config nor the caller gave one
@@ -129,6 +131,7 @@ std::string to_json(const ScanResult& result);
 struct NamedFigure {
   std::string name;
   const Figure* figure = nullptr;
+  const char* about = "";  // what it is, in a few words
 };
 std::vector<NamedFigure> figures_of(const HeadResult& head);
 

@@ -7,10 +7,11 @@
 //   fa3                  NAME.q_descale, NAME.k_descale, NAME.v_descale [1, kv heads], to be
 //                        expanded to the batch; q is its group's largest
 //   te                   NAME.scale_fwd [9] and NAME.amax_fwd [9], TransformerEngine's columns: 2
-//                        (GEMM1_OUTPUT) Q, K and V together, 3 (GEMM2_INPUT) O, 8 (GEMM3_OUTPUT) S,
-//                        the softmax's output; multipliers (x_fp8 is about x * scale)
+//                        (GEMM1_OUTPUT) Q, K and V together, 3 (GEMM2_INPUT) O of up to `context` tokens without
+//                        dropout, 8 (GEMM3_OUTPUT) S, the softmax's output; multipliers (x_fp8 is about x * scale)
 //   json                 all of it, head by head, both directions named
-// NAME is the module that holds q and k in the checkpoint.
+// NAME is the module that holds q and k in the checkpoint. Layers of latent attention are left out for vllm and
+// compressed-tensors, whose cache holds the latent vector.
 #pragma once
 
 #include <map>
@@ -29,6 +30,7 @@ Result<Consumer> consumer_from_name(std::string_view name);
 
 enum class Tier : std::uint8_t { certificate, expected };
 Result<Tier> tier_from_name(std::string_view name);
+const char* name_of(Tier tier);
 
 struct ScaleExport {
   std::vector<checkpoint::SmallTensor> tensors;
