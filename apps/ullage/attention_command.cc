@@ -152,19 +152,26 @@ void add_attention(CLI::App& app, Action& run) {
   study->add_option("--made", command->made,
                     "Made inputs instead: normal, repeated (maxima, V of one sign) or adversarial");
   study->add_option("--heads", command->heads, "Heads of made inputs")
-      ->check(whole_number())
+      ->check(whole_number(1))
+      ->excludes(study->get_option("FILE"))
       ->capture_default_str();
   study->add_option("--seed", command->seed, "Seed of made inputs and of the stabilised shift")
       ->check(whole_number())
       ->capture_default_str();
-  study->add_option("--steps", command->steps, "Also sum delta's error over so many made steps")
+  study
+      ->add_option("--steps", command->steps,
+                   "Also sum delta's error over so many made steps (default none)")
       ->check(whole_number())
       ->check(CLI::Range(std::size_t{0}, std::size_t{10000}));
   study->add_option("--recipe", command->recipes, "Where what is rounded; may be repeated")
       ->capture_default_str();
-  study->add_option("--shift", command->shifts, "What softmax subtracts; may be repeated")
+  study
+      ->add_option("--shift", command->shifts,
+                   "What softmax subtracts: standard, published or stabilised; may be repeated")
       ->capture_default_str();
-  study->add_option("--beta", command->beta, "Of the published shift")->capture_default_str();
+  study->add_option("--beta", command->beta, "Of the published shift, above 1")
+      ->check(CLI::Range(1.0 + 1e-9, 1e9))
+      ->capture_default_str();
   study
       ->add_option("--tile-keys", command->tile_keys,
                    "Keys of a tile; 0: all in one (default: the recipe's)")
@@ -173,11 +180,21 @@ void add_attention(CLI::App& app, Action& run) {
       ->add_option("--element", command->element,
                    "HEAD.QUERY.FEATURE whose addition the page shows")
       ->capture_default_str();
-  study->add_flag("--causal", command->inputs.causal, "A file's queries see what is before them");
-  study->add_option("--window", command->inputs.window, "... and of that the last so many keys")
-      ->check(whole_number());
-  study->add_option("--scale", command->inputs.scale, "Of a file's scores (default 1/sqrt(width))");
-  study->add_option("--soft-cap", command->inputs.soft_cap, "Of a file's scores (default none)");
+  const auto of_file = [study](CLI::Option* option) {
+    option->excludes(study->get_option("--made"));
+    return option;
+  };
+  of_file(study->add_flag("--causal", command->inputs.causal,
+                          "A file's queries see what is before them"));
+  of_file(study->add_option("--window", command->inputs.window,
+                            "... and of that the last so many keys"))
+      ->check(whole_number(1));
+  of_file(study->add_option("--scale", command->inputs.scale,
+                            "Of a file's scores (default 1/sqrt(width))"))
+      ->check(CLI::Range(-1e30, 1e30));
+  of_file(study->add_option("--soft-cap", command->inputs.soft_cap,
+                            "Of a file's scores (default none)"))
+      ->check(CLI::Range(1e-30, 1e30));
   add_threads_option(*study, command->threads);
   study->add_option("--json", command->json, "Write what was found here (- for standard output)");
   study->add_option("--html", command->html, "Write a self-contained page here");

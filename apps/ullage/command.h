@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -30,8 +31,8 @@ struct Command {
   void (*add)(CLI::App& app, Action& run);
 };
 
-// For options that count: digits alone, at most 2^64 - 1. CLI11 reads -1 into an unsigned number as 2^64 - 1.
-const CLI::Validator& whole_number();
+// For options that count: digits alone, from `least` to 2^64 - 1. CLI11 reads -1 into an unsigned number as 2^64 - 1.
+CLI::Validator whole_number(std::uint64_t least = 0);
 
 // --threads, as every sub-command has it.
 void add_threads_option(CLI::App& command, int& threads);

@@ -35,22 +35,21 @@ int exit_code(Code code) {
   }
 }
 
-const CLI::Validator& whole_number() {
-  static const CLI::Validator validator(
-      [](const std::string& text) {
-        std::uint64_t number = 0;
-        const char* end = text.data() + text.size();
-        const auto found = std::from_chars(text.data(), end, number);
-        return found.ec == std::errc() && found.ptr == end ? std::string()
-                                                           : text + " is no whole number";
-      },
-      "");
-  return validator;
+CLI::Validator whole_number(std::uint64_t least) {
+  return {[least](const std::string& text) {
+            std::uint64_t number = 0;
+            const char* end = text.data() + text.size();
+            const auto found = std::from_chars(text.data(), end, number);
+            if (found.ec == std::errc() && found.ptr == end && number >= least)
+              return std::string();
+            return text + " is no whole number from " + std::to_string(least) + " on";
+          },
+          ""};
 }
 
 void add_threads_option(CLI::App& command, int& threads) {
   command.add_option("--threads", threads, "Threads (default: every CPU this process may use)")
-      ->check(whole_number());
+      ->check(whole_number(1));
 }
 
 namespace {
@@ -78,6 +77,16 @@ int finish_stdout(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
   if (errno == EPIPE) return code;
   return fail(kCouldNotFinish, std::string("standard output: ") + std::strerror(errno));
+}
+
+// An option that was given an empty value ("$UNSET" in a script), or "": CLI11 takes it as not given.
+std::string empty_option(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& value : option->results())
+      if (value.empty()) return option->get_name();
+  for (const CLI::App* command : app.get_subcommands())
+    if (std::string name = empty_option(*command); !name.empty()) return name;
+  return "";
 }
 
 // CLI11 says only that some sub-command is missing.
@@ -110,6 +119,8 @@ int run(int argc, char** argv) {
     return fail(kUsage, (unknown.empty() ? escape_text(error.what(), 300) : unknown) +
                             "; see ullage --help, or ullage SUBCOMMAND --help");
   }
+  if (const std::string name = empty_option(app); !name.empty())
+    return fail(kUsage, name + ": the value is empty");
   const Result<int> outcome = action();
   if (!outcome.ok()) return fail(exit_code(outcome.error().code), outcome.error().message());
   return finish_stdout(*outcome);

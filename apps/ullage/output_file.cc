@@ -49,8 +49,15 @@ Status check_distinct(std::initializer_list<const OutputFile*> files) {
 }
 
 Status commit_all(std::initializer_list<OutputFile*> files) {
-  for (OutputFile* file : files)
-    if (file->wanted()) ULLAGE_TRY(file->commit());
+  // Standard output and devices get their bytes now and may fail; a regular file only takes its name.
+  const auto streams = [](const OutputFile& file) {
+    std::error_code ignored;
+    return file.is_stdout() || (std::filesystem::exists(file.path(), ignored) &&
+                                !std::filesystem::is_regular_file(file.path(), ignored));
+  };
+  for (const bool first : {true, false})
+    for (OutputFile* file : files)
+      if (file->wanted() && streams(*file) == first) ULLAGE_TRY(file->commit());
   return {};
 }
 

@@ -119,9 +119,11 @@ void add_reproduce(CLI::App& app, Action& run) {
       ->check(whole_number())
       ->capture_default_str();
   add_threads_option(*reproduce_command, command->threads);
-  reproduce_command->add_option("--json", command->json,
-                                "Write the rows here (- for standard output)");
-  reproduce_command->add_option("--html", command->html, "Write a self-contained page here");
+  reproduce_command
+      ->add_option("--json", command->json, "Write the rows here (- for standard output)")
+      ->excludes(reproduce_command->get_option("--list"));
+  reproduce_command->add_option("--html", command->html, "Write a self-contained page here")
+      ->excludes(reproduce_command->get_option("--list"));
   reproduce_command->footer(
       "Examples:\n"
       "  ullage reproduce --list\n"

@@ -6,7 +6,9 @@
 #include "ullage/base/version.h"
 #include "ullage/command.h"
 #include "ullage/cuda/gram_engine.h"
+#include "ullage/formats/blocks.h"
 #include "ullage/formats/format.h"
+#include "ullage/report/numbers.h"
 #include "ullage/report/progress.h"
 
 namespace ullage::apps {
@@ -25,8 +27,15 @@ Result<int> parse_offsets(const std::string& text) {
 
 Result<scan::ScanOptions> scan_options(const ScanArguments& arguments) {
   scan::ScanOptions options;
-  if (!formats::find_format(arguments.format).ok())
-    return Error{Code::usage, "no such format; `ullage formats` lists them", "--format", "",
+  const Result<formats::Format> format = formats::find_format(arguments.format);
+  if (!format.ok())
+    return Error{Code::usage,
+                 formats::find_block_format(arguments.format).ok()
+                     ? "blocks are no format of a logit; name their element's"
+                     : "no such format; `ullage formats` lists them",
+                 "--format", "", arguments.format};
+  if (!format->has_sign)
+    return Error{Code::usage, "holds no negative numbers, so no logits", "--format", "",
                  arguments.format};
   if (arguments.device == "cuda") {
     ULLAGE_ASSIGN(options.grams, cuda::make_gram_engine());
@@ -35,7 +44,7 @@ Result<scan::ScanOptions> scan_options(const ScanArguments& arguments) {
   }
   if (!(arguments.probability > 0 && arguments.probability < 1))
     return Error{Code::usage, "must be above 0 and below 1", "--probability", "",
-                 std::to_string(arguments.probability)};
+                 report::format_shortest(arguments.probability)};
   if (arguments.context < 0 || arguments.context > (std::int64_t{1} << 40))
     return Error{Code::usage, "must be a number of tokens from 1 to 2^40", "--context", "",
                  std::to_string(arguments.context)};
@@ -57,9 +66,10 @@ void add_scan_arguments(CLI::App& command, ScanArguments& arguments, const char*
       ->required();
   command.add_option("--config", arguments.config,
                      "config.json to use instead of the one beside the weights");
-  command.add_option(
-      "--context", arguments.context,
-      "Tokens in a sequence (default: the config's max_position_embeddings, else 2048)");
+  command
+      .add_option("--context", arguments.context,
+                  "Tokens in a sequence (default: the config's max_position_embeddings, else 2048)")
+      ->check(whole_number(1));
   command
       .add_option("--probability", arguments.probability,
                   "Chance, a head and sequence, that an expected figure is exceeded")
@@ -79,7 +89,7 @@ void add_layer_arguments(CLI::App& command, ScanArguments& arguments,
   command.add_option("--format", arguments.format, "Format of " + format_is_for)
       ->capture_default_str();
   command.add_option("--layers", arguments.layers,
-                     "Only these: 3, 4:7, or a regular expression on the name");
+                     "Only these: 3, 4:7 (7 too), :2, 4:, or a regular expression on the name");
   command
       .add_option("--device", arguments.device,
                   "Where Grams are made: cpu or cuda (`ullage doctor` says whether a GPU is there)")

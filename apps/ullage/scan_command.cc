@@ -106,7 +106,8 @@ void add_scan(CLI::App& app, Action& run) {
                    "Exit with 1 when a head has fewer bits of headroom in --format (or unknown: "
                    "weights not finite)")
       ->check([](const std::string& text) {
-        return text == "nan" || text.empty() ? "--fail-under: a number of bits" : std::string();
+        const bool number = text.find_first_of("0123456789") != std::string::npos;
+        return number ? std::string() : text + " is no number of bits";
       });
   scan->add_option("--json", command->json, "Write the whole report here (- for standard output)");
   scan->add_option("--csv", command->csv, "Write one row a head here");

@@ -10,6 +10,14 @@ namespace {
 
 constexpr std::size_t kLongestText = 1000;  // code points; no name that means something is longer
 
+// What a spreadsheet takes for one: these four and their full-width forms (U+FF1D, FF0B, FF0D, FF20).
+bool is_formula(std::string_view cell) {
+  for (const std::string_view start :
+       {"=", "+", "-", "@", "\xef\xbc\x9d", "\xef\xbc\x8b", "\xef\xbc\x8d", "\xef\xbc\xa0"})
+    if (cell.starts_with(start)) return true;
+  return false;
+}
+
 }  // namespace
 
 void CsvWriter::put(std::string_view field) {
@@ -20,8 +28,7 @@ void CsvWriter::put(std::string_view field) {
 
 CsvWriter& CsvWriter::text(std::string_view text) {
   std::string cell = escape_text(text, kLongestText);
-  if (!cell.empty() && std::string_view("=+-@").find(cell[0]) != std::string_view::npos)
-    cell.insert(0, 1, '\'');
+  if (is_formula(cell)) cell.insert(0, 1, '\'');
   if (cell.find_first_of(",\"") == std::string::npos) {
     put(cell);
     return *this;

@@ -37,10 +37,10 @@ void put_by_format(JsonWriter& json, const char* name,
   json.end();
 }
 
-void put_text_or_null(JsonWriter& json, const char* name, const std::string& text) {
+void put_text(JsonWriter& json, const char* name, const std::string& text, const std::string& why) {
   json.key(name);
   if (text.empty())
-    json.null();
+    json.null(why);
   else
     json.text(text);
 }
@@ -61,7 +61,7 @@ void put_rope(JsonWriter& json, const std::optional<RopeResult>& rope) {
 void put_bounds(JsonWriter& json, const HeadBounds& bounds) {
   json.key("bounds").begin_object(JsonLayout::line);
   put_all(json, kCertificateFields, bounds);
-  put_text_or_null(json, "certificate_by", bounds.certificate_by);
+  put_text(json, "certificate_by", bounds.certificate_by, bounds.certificate.why());
   put_all(json, kCapFields, bounds);
   put_group(json, "certificate_rounded", kRoundedFields, bounds);
   put_all(json, kExpectedFields, bounds);
@@ -80,7 +80,7 @@ void put_head(JsonWriter& json, const HeadResult& head) {
   put_group(json, "amax_expected", kAmaxExpectedFields, head);
   put_by_format(json, "overflow_probability", head.overflow_probability);
   put_by_format(json, "headroom_bits", head.headroom_bits);
-  put_text_or_null(json, "headroom_tier", head.headroom_tier);
+  put_text(json, "headroom_tier", head.headroom_tier, head.headroom_bits[0].why());
   json.end();
 }
 
@@ -164,6 +164,7 @@ std::string to_json(const ScanResult& result) {
   json.key("model_type").text(result.model_type);
   json.key("format").text(result.format);
   json.key("context").integer(result.context);
+  json.key("context_assumed").boolean(result.context_assumed);
   json.key("probability").number(result.probability);
   put_run(json, result);
   put_summary(json, result);

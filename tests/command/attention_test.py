@@ -92,7 +92,12 @@ def test_table_and_page(ullage, tmp_path):
     (["--made", "repeated", "--recipe", "fp3"], 2),
     (["--made", "repeated", "--shift", "sideways"], 2),
     (["--made", "repeated", "--element", "1.2"], 2),
-    (["--made", "repeated", "--heads", "0"], 3),
+    (["--made", "repeated", "--heads", "0"], 2),
+    (["--made", "repeated", "--heads", "-1"], 2),
+    (["--made", "repeated", "--causal"], 2),
+    (["--made", "repeated", "--beta", "0.5"], 2),
+    (["FILE", "--heads", "3"], 2),
+    (["FILE", "--soft-cap", "-1"], 2),
     (["FILE", "--steps", "3"], 2),
     (["no-such-file.safetensors"], 3),
 ])

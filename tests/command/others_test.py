@@ -8,6 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import made  # noqa: E402
@@ -51,9 +52,37 @@ def test_diff_finds_the_spiked_head(ullage, tmp_path):
     run = ullage("diff", tmp_path / "a", tmp_path / "b", "--top", "1")
     assert run.returncode == 0, run.stderr
     assert "1.1" in run.stdout and "-4.00" in run.stdout
-    assert "1 of 6 tensors overflow" in run.stdout and "overflows by 4.00 bits" in run.stdout
+    # q's own scale, and the one that q, k and v share.
+    assert "2 of 8 scales let e4m3 saturate" in run.stdout and "saturates, 4.00 bits over" in run.stdout
     same = ullage("diff", tmp_path / "a", tmp_path / "a")
-    assert "0 of 6 tensors overflow" in same.stdout
+    assert "0 of 8 scales" in same.stdout
+
+
+def test_diff_says_what_it_cannot_compare(ullage, tmp_path):
+    def spoil(tensors):
+        tensors["model.layers.1.self_attn.q_proj.weight"][3, 4] = np.nan
+        tensors["model.layers.0.self_attn.q_proj.weight"][:] = 0
+
+    made.llama(tmp_path / "a")
+    made.llama(tmp_path / "b", edit=spoil)
+    made.llama(tmp_path / "c", layers=3)
+    run = ullage("diff", tmp_path / "a", tmp_path / "b")
+    assert "NaN or infinity in B: model.layers.1.self_attn.q_proj.weight, head 0" in run.stdout
+    assert "1 head, in the second: weights are not finite" in run.stdout
+    assert "4 heads, in the second: all weights zero" in run.stdout
+    assert "model.layers.2.self_attn: only the second" in ullage("diff", tmp_path / "a", tmp_path / "c").stdout
+
+
+def test_explain_names_other_stacks_of_a_depth(ullage, checkpoint):
+    assert "also at depth" not in ullage("explain", checkpoint, "0.0").stdout
+    assert ullage("explain", checkpoint, "0.0", "--layers", "1").returncode == 2  # which it would not heed
+
+
+def test_explain_says_what_every_figure_is(ullage, checkpoint):
+    table = ullage("explain", checkpoint, "0.1").stdout.split("what it is")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(table) > 30
+    for line in table:
+        assert len(line.split()) >= 3, line
 
 
 def amax(report, layer, which, tier="amax"):
@@ -130,12 +159,45 @@ def test_scales_round_trip_saturates_nothing(ullage, checkpoint, tmp_path):
 
 def test_scales_never_replace_weights(ullage, checkpoint):
     run = ullage("scales", checkpoint, "--to", "vllm", "--out", checkpoint / "model.safetensors")
-    assert run.returncode == 2 and "no file of scales" in run.stderr
+    assert run.returncode == 2 and "not written by `ullage scales`" in run.stderr
+    # Nor scales of somebody else's, nor weights whose names sound like scales.
+    others = checkpoint / "calibrated.safetensors"
+    save_file({"model.layers.0.self_attn.k_scale": np.ones(1, np.float32)}, others, {"by": "me"})
+    before = others.read_bytes()
+    assert ullage("scales", checkpoint, "--to", "vllm", "--out", others).returncode == 2
+    assert others.read_bytes() == before
+    # Its own file, over and over; and the folder stays one that can be scanned.
+    for _ in range(2):
+        assert ullage("scales", checkpoint, "--to", "vllm").returncode == 0
+    (checkpoint / "model.safetensors").rename(checkpoint / "weights.safetensors")
+    others.unlink()
+    assert ullage("scan", checkpoint).returncode == 0
 
 
-def test_scales_json(ullage, checkpoint):
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "link.json"])
+@pytest.mark.parametrize("arguments", [["scan", "--json"], ["scan", "--csv"], ["scan", "--html"],
+                                       ["scales", "--to", "json", "--out"]])
+def test_reports_never_replace_a_checkpoint(ullage, checkpoint, arguments, name):
+    (checkpoint / "link.json").symlink_to("model.safetensors")
+    before = {file: file.read_bytes() for file in checkpoint.iterdir()}
+    command, *options = arguments
+    run = ullage(command, checkpoint, *options, checkpoint / name)
+    assert run.returncode == 2 and "no report replaces" in run.stderr
+    assert {file: file.read_bytes() for file in checkpoint.iterdir()} == before
+
+
+def test_scales_of_shards_say_that_an_index_must_list_them(ullage, checkpoint):
+    tensors, _ = read(checkpoint / "model.safetensors")
+    (checkpoint / "model.safetensors").rename(checkpoint / "model-00001-of-00001.safetensors")
+    index = {"weight_map": dict.fromkeys(tensors, "model-00001-of-00001.safetensors")}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "weight_map" in ullage("scales", checkpoint, "--to", "vllm").stdout
+
+
+def test_scales_json(ullage, root, checkpoint):
     run = ullage("scales", checkpoint, "--to", "json")
     report = json.loads(run.stdout)
+    jsonschema.validate(report, json.loads((root / "docs/schema/scales.json").read_text()))
     q = report["layers"][0]["q"]
     assert q["descale"] * q["multiplier"] == pytest.approx(1, rel=1e-6) and len(q["descale_by_head"]) == 4
 

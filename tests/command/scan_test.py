@@ -4,7 +4,10 @@ import csv
 import json
 import os
 import pathlib
+import signal
+import subprocess
 import sys
+import time
 
 import jsonschema
 import numpy as np
@@ -52,7 +55,7 @@ def test_every_null_says_why(ullage, checkpoint, tmp_path):
     def walk(value, path):
         if isinstance(value, dict):
             for key, inner in value.items():
-                if inner is None and key not in ("certificate_by", "headroom_tier"):
+                if inner is None:
                     assert value.get("why", {}).get(key), f"{path}.{key} is null without a why"
                 walk(inner, f"{path}.{key}")
         elif isinstance(value, list):
@@ -220,3 +223,60 @@ def test_help_teaches(ullage):
     for command in ("scan", "explain", "diff", "scales", "reproduce"):
         run = ullage(command, "--help")
         assert run.returncode == 0 and f"ullage {command}" in run.stdout
+
+
+def test_a_certificate_is_shown_rounded_up(ullage, checkpoint, tmp_path):
+    report = report_of(ullage, checkpoint, tmp_path / "a.json")
+    lines = ullage("scan", checkpoint).stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["layer"])
+    for layer, line in zip(report["layers"], lines[at + 2:], strict=False):
+        shown = float(line.split()[3])
+        assert shown >= max(head["bounds"]["certificate"] for head in layer["heads"])
+
+
+@pytest.mark.parametrize("options", [["--fail-under", "nan"], ["--fail-under", ""], ["--json", ""], ["--context", "0"],
+                                     ["--context", "-1"], ["--threads", "0"], ["--top", "-1"], ["--json", "--csv"],
+                                     ["--json", "-", "--csv", "-"], ["--format", "e8m0"], ["--format", "nvfp4"]])
+def test_what_could_only_be_a_mistake_is_refused(ullage, checkpoint, tmp_path, options):
+    run = ullage("scan", checkpoint, *options, cwd=tmp_path)
+    assert run.returncode == 2 and len(run.stderr.splitlines()) == 1, run.stderr
+    assert list(tmp_path.glob("--*")) == []
+
+
+def test_an_unknown_sub_command_is_named(ullage):
+    run = ullage("scna")
+    assert run.returncode == 2 and "scna" in run.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor"], ["formats"], ["scan", "CHECKPOINT"],
+                                       ["scan", "CHECKPOINT", "--heads"]])
+def test_a_full_disk_is_not_success(command, checkpoint, arguments):
+    arguments = [checkpoint if a == "CHECKPOINT" else a for a in arguments]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 4 and "standard output" in run.stderr and len(run.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_leaves_is_no_error(command, checkpoint):
+    pipe = subprocess.Popen([command, "scan", checkpoint, "--heads"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe.stdout.close()
+    assert pipe.wait(60) == 0 and pipe.stderr.read() == b""
+    pipe.stderr.close()
+
+
+def test_files_appear_together_or_not_at_all(ullage, checkpoint, tmp_path):
+    run = ullage("scan", checkpoint, "--json", tmp_path / "a.json", "--csv", "/dev/full")
+    assert run.returncode == 4
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_the_end_of_a_session_leaves_nothing_behind(command, tmp_path):
+    made.llama(tmp_path / "large", layers=12, heads=16, kv_heads=16, head_dim=64, width=512)
+    run = subprocess.Popen([command, "scan", tmp_path / "large", "--json", tmp_path / "a.json", "--offsets", "4096"],
+                           stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob(".*tmp")) and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGHUP)
+    assert run.wait(60) in (0, 130)
+    assert list(tmp_path.glob(".*tmp")) == []
