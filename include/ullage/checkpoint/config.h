@@ -55,8 +55,8 @@ class Config {
   Result<std::vector<std::string>> strings(std::string_view keys) const;
 
   enum class Kind : std::uint8_t { absent, null, boolean, integer, number, string, array, object };
-  Kind kind(
-      std::string_view keys) const;  // of the first alternative that is present, null included
+  // Of the first alternative that is present, null included.
+  Kind kind(std::string_view keys) const;
 
   // The object under a key ("text_config"); nullopt when absent, null or not an object.
   std::optional<Config> section(std::string_view keys) const;

@@ -16,8 +16,8 @@ struct Container {
   Location location;
   Config config;
   TensorStore store;
-  WeightOptions
-      weights;  // the FP8 block size of quantization_config; layout is the caller's to set
+  // The FP8 block size of quantization_config; layout is the caller's to set.
+  WeightOptions weights;
 };
 
 // locate(), config.json, then every header. Refuses by name what is quantised to integer codes in

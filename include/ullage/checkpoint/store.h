@@ -36,10 +36,10 @@ class TensorStore {
 
   std::uint64_t bytes_read() const;  // of tensor data, so far
   std::size_t files() const;
-  const std::string& file_name(
-      std::uint32_t file) const;  // for messages: path relative to the folder
-  std::string describe(
-      const TensorInfo& tensor) const;  // "model.safetensors: NAME", for Error::where
+  // For messages: the path relative to the folder.
+  const std::string& file_name(std::uint32_t file) const;
+  // "model.safetensors: NAME", for Error::where.
+  std::string describe(const TensorInfo& tensor) const;
 
  private:
   struct State;

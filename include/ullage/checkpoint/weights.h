@@ -63,8 +63,8 @@ class WeightMatrix {
   const TensorInfo* scale_ = nullptr;
   WeightOptions options_;
   std::uint64_t outputs_ = 0, inputs_ = 0;
-  std::uint64_t scale_rows_ = 0,
-                scale_columns_ = 0;  // stored rows and columns that share one scale
+  // Stored rows and columns that share one scale.
+  std::uint64_t scale_rows_ = 0, scale_columns_ = 0;
 };
 
 // Elements [first, first + out.size()) of a tensor of any rank in C order: norm gains, biases,

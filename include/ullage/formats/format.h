@@ -35,8 +35,8 @@ struct Format {
   NanCodes nan = NanCodes::ieee;
   bool has_infinity = true;  // ieee: mantissa zero; else the largest magnitude code that is no NaN
   bool has_subnormals = true;  // without: exponent field 0 is zero whatever the mantissa
-  bool has_sign =
-      true;  // without sign there is no zero either: exponent field 0 is a normal number (E8M0)
+  // Without sign there is no zero either: exponent field 0 is a normal number (E8M0).
+  bool has_sign = true;
 
   friend constexpr bool operator==(const Format&, const Format&) = default;
 
