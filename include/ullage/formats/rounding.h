@@ -25,7 +25,7 @@ inline constexpr std::array<Rounding, 6> kRoundings = {
     Rounding::up,           Rounding::down,         Rounding::stochastic};
 
 // "nearest-even", "nearest-away", "toward-zero", "up", "down", "stochastic"; "nearest" is
-// nearest-even.
+// nearest-even; usage for another name.
 const char* name_of(Rounding rounding);
 Result<Rounding> rounding_from_name(std::string_view name);
 
