@@ -1,5 +1,6 @@
 // The figures of a head, a layer and their groups by the names that the JSON and CSV reports give
-// them: the one place where those names are written.
+// them. Those two take the names from here alone. The page has titles for people, and `ullage
+// explain` a sentence for each name, in tables of their own.
 #pragma once
 
 #include <array>
