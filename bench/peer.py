@@ -1,4 +1,4 @@
-"""What the benchmarks share: PyTorch's way to a layer's sigma, medians, the record of a run, tables in pages."""
+"""What the benchmarks share: PyTorch's way to a layer's sigma, medians, the record of a run."""
 
 import json
 import os
@@ -69,47 +69,3 @@ def record(name, result):
     entries.append(result)
     file.write_text(json.dumps(entries, indent=1) + "\n")
     print(f"recorded in {file.relative_to(ROOT)}")
-
-
-def ratio(triple):
-    low, mid, high = triple
-    return f"{mid:.2f} ({low:.2f} to {high:.2f})"
-
-
-def between(page, marks, text):
-    """A page with what stands between its two marked lines replaced."""
-    begin, end = marks
-    before, rest = page.split(begin)
-    return before + begin + text + end + rest.split(end)[1]
-
-
-SCAN_PAGE = ROOT / "docs/scan.md"
-SCAN_MARKS = ("<!-- measured: begin (written by bench/scan/run.py --record) -->\n", "<!-- measured: end -->\n")
-
-# Figures of bench/results/scan.json: what docs/scan.md calls them.
-SCAN_FIGURES = {
-    "torch over scan": "whole scan: PyTorch's sigma over ullage",
-    "scan over read, from disk": "scan over reading the bytes: from disk",
-    "scan over read": "from the page cache",
-    "header of 100,000 tensors, safetensors over ullage": "header of 100,000 tensors: safetensors over ullage",
-}
-
-
-def document_scan():
-    """The table of docs/scan.md, from what bench/results/ holds."""
-    entries = {name: {(e["machine"]["cpu"], e["machine"]["path"]): e for e in json.loads((RESULTS / f"{name}.json").read_text())}
-               for name in ("scan", "spectrum") if (RESULTS / f"{name}.json").exists()}
-    heads = ["CPU, path, threads", "sigma alone: PyTorch over ullage", *SCAN_FIGURES.values(), "peak memory"]
-    lines = ["", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for key in sorted(set().union(*entries.values())):
-        scan, spectrum = entries.get("scan", {}).get(key), entries.get("spectrum", {}).get(key)
-        machine = (scan or spectrum)["machine"]
-        figures = scan["figures"] if scan else {}
-        cells = [f"{machine['cpu']}, {machine['path']}, {machine['threads']}",
-                 ratio(spectrum["torch over ullage"]) if spectrum else "",
-                 *(ratio(figures[name]) if name in figures else "" for name in SCAN_FIGURES),
-                 f"{max(s['peak memory MiB'] for s in scan['shapes'].values()):.0f} MiB" if scan else ""]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a",
-              "70B-shaped layer and of GPT-2 XL's shapes.", ""]
-    SCAN_PAGE.write_text(between(SCAN_PAGE.read_text(), SCAN_MARKS, "\n".join(lines) + "\n"))

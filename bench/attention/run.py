@@ -1,6 +1,7 @@
 """Fast CPU attention beside PyTorch's scaled_dot_product_attention: same tensors, same threads, one process.
 
   python bench/attention/run.py [--rounds N] [--threads N] [--element bf16|fp32] [--only SHAPE] [--json FILE]
+  python bench/attention/run.py --document        writes bench/results/attention.json into docs/attention.md
 
 Contenders take turns within a round, each figure is the median of the rounds and each ratio the median of the
 rounds' ratios: machines are shared, read the ratios. ULLAGE_CPU=avx2 forces our path; PyTorch is then held to AVX2 by
@@ -21,6 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LIBRARY = ROOT / "build/release/bench/attention/libattention_bench.so"
 sys.path.insert(0, str(ROOT / "bench"))
+import measured  # noqa: E402
 import peer  # noqa: E402
 
 peer.hold_to_avx2()
@@ -235,20 +237,6 @@ def run_all(options):
             "torch": torch.__version__, "runs": runs}
 
 
-def markdown(result):
-    """What was measured as the table of docs/attention.md."""
-    print(f"{result['cpu']}, {result['threads']} threads, PyTorch {result['torch']}, medians of {result['rounds']} rounds:\n")
-    print("| tensors, path | shape | forward | forward + backward | share of BF16 peak | stabilised | statistics |")
-    print("|---|---|---|---|---|---|---|")
-    for each in result["runs"]:
-        for row in each["rows"]:
-            shares = (f"{row['forward_share_of_peak']:.0%}, {row['both_share_of_peak']:.0%}"
-                      if "forward_share_of_peak" in row else "")
-            print(f"| {each['element']}, {each['path']} | {row['shape']} | {row['forward_ratio']['median']:.2f}x,"
-                  f" {row['forward_gflops']:.0f} GFLOP/s | {row['both_ratio']['median']:.2f}x, {row['both_gflops']:.0f} GFLOP/s"
-                  f" | {shares} | {row['stabilised_cost']['median'] - 1:+.1%} | {row['statistics_cost']['median'] - 1:+.1%} |")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -258,10 +246,10 @@ def main():
     parser.add_argument("--only", default="", help="shapes whose name holds this")
     parser.add_argument("--json", type=pathlib.Path, help="run all paths and elements, and write what was measured")
     parser.add_argument("--one", type=pathlib.Path, help=argparse.SUPPRESS)
-    parser.add_argument("--markdown", type=pathlib.Path, help="print what this file holds as a table, and measure nothing")
+    parser.add_argument("--document", action="store_true", help="run nothing: write the last result into docs/attention.md")
     options = parser.parse_args()
-    if options.markdown:
-        markdown(json.loads(options.markdown.read_text()))
+    if options.document:
+        measured.write("attention")
         return 0
     result = run_all(options) if options.json else run(options)
     for path in (options.json, options.one):

@@ -6,8 +6,9 @@
 Two kinds of run, each with its contenders by turns in one process, arrays of 256 MB and more, counts on:
 formats_cast_bench casts into memory that is there, against memcpy into memory that is there, on each CPU path that this
 machine has, on one thread (its own CPU clock) and on all (the wall's). Here, ullage.cast, Tensor.to and ndarray.astype
-each make their result, but in place, where it is there. Machines are shared and their memory's speed changes from minute to minute: read the ratios,
-and the quartiles beside them. The result goes to bench/results/formats.json, with the CPU's name.
+each make their result, but in place, where it is there. Machines are shared and their memory's speed changes from minute
+to minute: read the ratios, and the quartiles beside them. The result goes to bench/results/formats.json, with the CPU's
+name.
 """
 
 import argparse
@@ -21,16 +22,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
-import peer  # noqa: E402
+import measured  # noqa: E402
 
 BUILD = ROOT / "build/release"
 RESULTS = ROOT / "bench/results/formats.json"
-DOCUMENT = ROOT / "docs/formats.md"
-MARKS = ("<!-- measured: begin (written by bench/formats/run.py --document) -->\n", "<!-- measured: end -->\n")
-# Share of the copy that each cast should reach at least.
-TARGETS = {"e4m3 nearest-even": 0.7, "e5m2 nearest-even": 0.7, "bf16 nearest-even": 0.7, "fp16 nearest-even": 0.7,
-           "e4m3 stochastic": 0.3, "e5m2 stochastic": 0.3, "bf16 stochastic": 0.3, "fp16 stochastic": 0.3,
-           "mxfp8-e4m3 floor": 0.5, "mxfp8-e4m3 round-up": 0.5, "mxfp8-e5m2 floor": 0.5, "mxfp8-e5m2 round-up": 0.5}
 PEERS = {"e4m3": ("float8_e4m3fn", "float8_e4m3fn"), "e5m2": ("float8_e5m2", "float8_e5m2"),
          "bf16": ("bfloat16", "bfloat16"), "fp16": ("float16", None)}  # PyTorch's name, ml_dtypes'
 ML_DTYPES_TARGETS = {"e4m3": 20, "e5m2": 20}
@@ -104,7 +99,7 @@ def show_copy(report):
     for cast in report["casts"]:
         low, high = cast["quartiles"]
         print(f"  {cast['name']:22} {cast['share_of_copy']:5.2f} ({low:.2f}..{high:.2f})"
-              f"{mark(cast['share_of_copy'], TARGETS.get(cast['name']))}")
+              f"{mark(cast['share_of_copy'], measured.CAST_GOALS.get(cast['name']))}")
 
 
 def show_peers(report):
@@ -117,34 +112,6 @@ def show_peers(report):
         print(f"  {cast['name']:6} PyTorch {of_torch:40} ml_dtypes {of_ml}")
 
 
-def documented(report):
-    """The result as the Markdown of docs/formats.md."""
-    runs = report["copy"]
-    names = [f"{run['path']}, {run['threads']} thread{'s' * (run['threads'] > 1)}" for run in runs]
-    lines = [f"{report['cpu']}, {runs[0]['elements'] * 4 >> 20} MiB of FP32, median of {runs[0]['rounds']} rounds, counts on. "
-             "Share of a copy's speed:", "", f"| FP32 to | {' | '.join(names)} | goal |",
-             "|---|" + "---:|" * (len(names) + 1)]
-    for row in zip(*(run["casts"] for run in runs), strict=True):
-        lines.append(f"| {row[0]['name']} | " + " | ".join(f"{cast['share_of_copy']:.2f}" for cast in row)
-                     + f" | {TARGETS.get(row[0]['name'], '')} |")
-    versions = report["peers"][0]["versions"]
-    lines += ["", f"`ullage.cast` against PyTorch {versions['torch']} (`Tensor.to`, as many threads) and ml_dtypes "
-              f"{versions['ml_dtypes']} (`astype`, one thread), times as fast:", "",
-              "| FP32 to | threads | PyTorch | PyTorch, into memory that is there | ml_dtypes |", "|---|---:|---:|---:|---:|"]
-    for peers in report["peers"]:
-        for cast in peers["casts"]:
-            ratios = cast["times_as_fast_as"]
-            ml_dtypes = f"{ratios['ml_dtypes']:.1f}" if "ml_dtypes" in ratios else "-"
-            lines.append(f"| {cast['name']} | {peers['threads']} | {ratios['pytorch']:.1f} | "
-                         f"{ratios['pytorch, in place']:.1f} | {ml_dtypes} |")
-    return "\n".join(lines) + "\n"
-
-
-def document(report):
-    """docs/formats.md with the result between its marks."""
-    return peer.between(DOCUMENT.read_text(), MARKS, documented(report))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
@@ -154,7 +121,7 @@ def main():
     parser.add_argument("--document", action="store_true", help="run nothing: write the last result into docs/formats.md")
     options = parser.parse_args()
     if options.document:
-        DOCUMENT.write_text(document(json.loads(RESULTS.read_text())))
+        measured.write("formats")
         return 0
     sys.path.insert(0, str(BUILD / "python"))
     if options.peers:

@@ -8,21 +8,19 @@ enough for a call to cost nothing but the way there and back. ULLAGE_CPU=avx2 fo
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 sys.path.insert(0, str(ROOT / "build/release/python"))
+import measured  # noqa: E402
 import peer  # noqa: E402
 
 peer.hold_to_avx2()
 import torch  # noqa: E402  (after the variables that it reads)
 import ullage.torch  # noqa: E402
 
-PAGE = ROOT / "docs/attention.md"
-MARKS = ("<!-- measured: begin (written by bench/python/run.py --record) -->\n", "<!-- measured: end -->\n")
 CALL = "B1 H1 N4 d16 causal"
 # name -> batch, heads, rows, width, causal
 SHAPES = {
@@ -66,18 +64,6 @@ def measure(shape, dtype, rounds):
         for kind in ("forward", "both")}
 
 
-def document():
-    """The table, from what bench/results/python.json holds."""
-    lines = ["", "| CPU, path, threads | tensors | shape | forward | forward and gradients |", "|---|---|---|---|---|"]
-    for entry in json.loads((peer.RESULTS / "python.json").read_text()):
-        machine = entry["machine"]
-        for row in entry["rows"]:
-            lines.append(f"| {machine['cpu']}, {machine['path']}, {entry['threads']} | {row['dtype']} | {row['shape']} | "
-                         + " | ".join(peer.ratio(row[f"{kind}: torch over ullage"]) for kind in ("forward", "both")) + " |")
-    lines.append("")
-    PAGE.write_text(peer.between(PAGE.read_text(), MARKS, "\n".join(lines) + "\n"))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -87,15 +73,17 @@ def main():
     rows = []
     for dtype in (torch.bfloat16, torch.float32):
         for name, shape in SHAPES.items():
-            torch.set_num_threads(1 if name == CALL else options.threads)
-            rows.append({"dtype": str(dtype).removeprefix("torch."), "shape": name} | measure(shape, dtype, options.rounds))
+            threads = 1 if name == CALL else options.threads
+            torch.set_num_threads(threads)
+            rows.append({"dtype": str(dtype).removeprefix("torch."), "shape": name, "threads": threads}
+                        | measure(shape, dtype, options.rounds))
             row = rows[-1]
             print(f"{row['dtype']:9} {name:24} forward {row['seconds']['ullage forward'] * 1e3:9.3f} ms, PyTorch's over it "
-                  f"{peer.ratio(row['forward: torch over ullage'])}; with gradients {peer.ratio(row['both: torch over ullage'])}",
+                  f"{measured.ratio(row['forward: torch over ullage'])}; with gradients {measured.ratio(row['both: torch over ullage'])}",
                   flush=True)
     if options.record:
         peer.record("python", {"machine": peer.machine(), "threads": options.threads, "torch": torch.__version__, "rows": rows})
-        document()
+        measured.write("python")
 
 
 if __name__ == "__main__":

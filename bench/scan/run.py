@@ -22,6 +22,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import made  # noqa: E402
+import measured  # noqa: E402
 import peer  # noqa: E402
 
 
@@ -151,7 +152,7 @@ def main():
     if options.record:
         peer.record("scan", {"machine": machine, "rounds": options.rounds, "layers": layers, "figures": figures,
                              "seconds by layers": {"layers": counts, **scaling}, "shapes": shapes})
-        peer.document_scan()
+        measured.write("scan")
     return 0
 
 

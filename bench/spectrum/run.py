@@ -3,7 +3,7 @@
   build/venv/bin/python bench/spectrum/run.py [--rounds N] [--record]
 
 PyTorch: FP32 Grams, Cholesky, svdvals. Both have the weights in memory and both cores; they take turns, and ratios are of
-neighbouring turns. --record keeps the result in bench/results/spectrum.json.
+neighbouring turns. --record keeps the result in bench/results/spectrum.json and in docs/scan.md, whose table has both.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import measured  # noqa: E402
 import peer  # noqa: E402
 
 HEADS, HEAD_DIM, WIDTH = 32, 128, 4096
@@ -50,6 +51,7 @@ def main():
     if options.record:
         peer.record("spectrum", {"machine": machine, "rounds": options.rounds, "heads": HEADS,
                                  "ullage seconds": mine, "torch seconds": other, "torch over ullage": ratio})
+        measured.write("scan")
     return 0
 
 

@@ -1,3 +1,4 @@
+// The reference's backward pass: the heads of a group one after another, so that their sums have one order.
 #include <algorithm>
 #include <vector>
 

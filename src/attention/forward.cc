@@ -1,3 +1,4 @@
+// The reference's forward pass: heads in parallel, each tile by tile, every quantity rounded as the recipe says.
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -51,8 +51,8 @@ enum class NormKind : std::uint8_t {
 // What layer 0 reads where it is not its own or a previous layer's norm. Names are under the prefix.
 struct FirstInput {
   std::string_view norm = {};  // a LayerNorm; empty: raw embeddings
-  std::string_view projection =
-      {};  // of the normed embedding or of the tokens, where the tensor exists
+  // Of the normed embedding or of the tokens, where the tensor exists.
+  std::string_view projection = {};
   std::string_view tokens = {}, positions = {};  // embedding tables
   bool sinusoidal = false;                       // positions may be computed instead of stored
 };
@@ -159,14 +159,14 @@ struct Row {
   PositionBias bias = PositionBias::none;
   bool temperature = false;  // llama4: attn_temperature_tuning on layers without RoPE
   bool causal = true;
-  std::string_view memory_norm =
-      {};  // cross-attention: the encoder's last norm; {last}: its last layer
+  // Cross-attention: the encoder's last norm; {last}: its last layer.
+  std::string_view memory_norm = {};
   bool cross = false;
   bool shared = false;  // albert: few physical layers serve all depths
   bool hybrid = false;  // only some layers hold attention
   KvRule kv = KvRule::config;
-  std::string_view heads_key = {}, head_dim_key = {}, hidden_key = {},
-                   depth_key = {};  // before the usual
+  // Config keys that are tried before the usual ones.
+  std::string_view heads_key = {}, head_dim_key = {}, hidden_key = {}, depth_key = {};
   When when = {};
 };
 

@@ -1,3 +1,4 @@
+// The host's side of power iteration: pairs checked, memory allocated, one launch planned for each element type.
 #include <algorithm>
 #include <array>
 #include <string>

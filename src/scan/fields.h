@@ -1,5 +1,5 @@
 // The figures of a head, a layer and their groups by the names that the JSON and CSV reports give them, and what each is:
-// one table for all reports.
+// one table for all reports. The page alone has titles of its own, for people.
 #pragma once
 
 #include <array>

@@ -1,3 +1,4 @@
+// The reference's gradients against PyTorch's, against finite differences, and between its ways to delta.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// The room's own exp, log, tanh and cosine against long double, within the units that elementary.h states.
 #include "attention/elementary.h"
 
 #include <gtest/gtest.h>

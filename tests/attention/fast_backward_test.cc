@@ -1,3 +1,4 @@
+// The fast kernels' gradients on every CPU path, against FP64 and against unfused attention of their precision.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// Row statistics of the fast kernels against those of dense rows, repeats counted exactly.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// The reference's outputs against textbook attention, and the identities that masks, groups and packing keep.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// What check() refuses of a problem, and which keys a query sees, by the definition.
 #include "ullage/attention/problem.h"
 
 #include <gmock/gmock.h>

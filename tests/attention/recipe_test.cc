@@ -1,3 +1,4 @@
+// Names of recipes and quantities, and the rounders that recipes are carried out by.
 #include "ullage/attention/recipe.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// What each shift subtracts, and what is left of rows whose maximum is repeated.
 #include "ullage/attention/shift.h"
 
 #include <gtest/gtest.h>

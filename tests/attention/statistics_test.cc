@@ -1,3 +1,4 @@
+// Jacobian norms and head figures against dense matrices.
 #include "ullage/attention/statistics.h"
 
 #include <gtest/gtest.h>

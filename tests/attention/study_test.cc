@@ -1,3 +1,4 @@
+// Signed errors, made inputs and the study: no bias where there is none, the published one where it is.
 #include "ullage/attention/study.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// The version is the one that CMakeLists.txt states.
 #include "ullage/base/version.h"
 
 #include <gmock/gmock.h>

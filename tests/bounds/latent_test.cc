@@ -1,3 +1,4 @@
+// Certificates of latent attention against a search that tries to exceed them.
 #include "ullage/bounds/latent.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Largest entries of Q, K and V: bounds that inputs attain and none passes, expected ones by their equation.
 #include "ullage/bounds/projections.h"
 
 #include <gtest/gtest.h>

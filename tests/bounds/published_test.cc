@@ -1,3 +1,4 @@
+// The published bounds give the published figures.
 #include "ullage/bounds/published.h"
 
 #include <gtest/gtest.h>

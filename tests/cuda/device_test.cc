@@ -1,3 +1,4 @@
+// A GPU is there, or one sentence says why not; its memory keeps what it is given.
 #include "ullage/cuda/device.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// What a machine must have for the component, each requirement taken away in turn; needs no GPU.
 #include "cuda/requirements.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The frame of the experiments, and those that are exact or have published ratios.
 #include "ullage/experiments/experiment.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// CSV read back by RFC 4180's grammar, with formulas and controls made harmless.
 #include "ullage/report/csv.h"
 
 #include <gtest/gtest.h>

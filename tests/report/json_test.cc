@@ -1,3 +1,4 @@
+// JSON read back by another parser, with reasons for what is no number.
 #include "ullage/report/json.h"
 
 #include <gtest/gtest.h>

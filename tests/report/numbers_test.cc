@@ -1,3 +1,4 @@
+// Numbers as text read back: shortest the same, rounded within half a unit.
 #include "ullage/report/numbers.h"
 
 #include <gtest/gtest.h>

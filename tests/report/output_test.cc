@@ -1,3 +1,4 @@
+// Output files are whole or not there, whatever stops the writing.
 #include "ullage/report/output.h"
 
 #include <fcntl.h>

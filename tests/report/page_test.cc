@@ -1,3 +1,4 @@
+// The page's bytes: data as given, text inert, its policy, and sizes that do not fit refused.
 #include "ullage/report/page.h"
 
 #include <gmock/gmock.h>

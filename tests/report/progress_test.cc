@@ -1,3 +1,4 @@
+// The progress bar's text, when it is drawn, and that it leaves nothing behind.
 #include "ullage/report/progress.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Tables for terminals and as Markdown: widths, colours, and text that cannot act.
 #include "ullage/report/table.h"
 
 #include <fcntl.h>

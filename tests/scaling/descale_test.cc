@@ -1,3 +1,4 @@
+// Descales: nothing at a bound saturates, and the next smaller stored number would not hold.
 #include "ullage/scaling/descale.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// What --layers takes and what it refuses.
 #include <gtest/gtest.h>
 
 #include "ullage/scan/scan.h"

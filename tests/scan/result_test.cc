@@ -1,3 +1,4 @@
+// Figures of a result: what counts as known, their names, headroom, and the JSON.
 #include "ullage/scan/result.h"
 
 #include <gmock/gmock.h>

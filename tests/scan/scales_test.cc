@@ -1,3 +1,4 @@
+// Exported scales: no input at a bound saturates, and what has no bound is left out and named.
 #include "ullage/scan/scales.h"
 
 #include <gtest/gtest.h>

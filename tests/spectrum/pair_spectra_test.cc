@@ -1,3 +1,4 @@
+// Spectra of pairs on every CPU path, against long double: bounds hold, estimates are close.
 #include "ullage/spectrum/pair_spectra.h"
 
 #include <gtest/gtest.h>

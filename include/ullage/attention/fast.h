@@ -56,7 +56,8 @@ struct FastOutputs {
   std::span<HeadStatistics> heads = {};
 };
 
-// T is float or Bf16.
+// T is float or Bf16. Codes: value_invalid (inputs or shift that check() refuses, no output, `heads` of
+// another size), resource (no memory for the scratch).
 template <class T>
 Status fast_forward(const Inputs<T>& inputs, const FastOptions& options,
                     const FastOutputs<T>& outputs);
@@ -80,7 +81,8 @@ struct FastGradients {
 // From dO: P = exp(S - L), dV = P^T dO, dS = P o (dO V^T - delta), dQ = scale dS K, dK = scale dS^T Q,
 // times the cap's slope. On AVX512-BF16, P and dS enter their products as BF16; gradients are summed
 // in FP32 and rounded once. Beside the packed tensors the pass holds FP32 copies of dQ (a few where
-// there are few heads, one for each part of the keys) and, for grouped heads, of dK and dV.
+// there are few heads, one for each part of the keys) and, for grouped heads, of dK and dV. Codes as
+// fast_forward; value_invalid too where dO, O or L is null.
 template <class T>
 Status fast_backward(const Inputs<T>& inputs, const FastOptions& options,
                      const View<const T>& grad_output, const FastSaved<T>& saved,

@@ -32,7 +32,7 @@ struct StudyInputs {
   [[nodiscard]] Inputs<float> view() const;
 };
 
-// Sizes that do not fit the shape.
+// size_mismatch for sizes that do not fit the shape; else as check() of a problem.
 Status check(const StudyInputs& inputs);
 
 // Standard normal numbers and fair words by index.
@@ -55,7 +55,7 @@ enum class Made : std::uint8_t {
   adversarial,  // repeated maxima that are shared, huge, zero, negative or in different tiles
 };
 
-// "normal", "repeated", "adversarial".
+// "normal", "repeated", "adversarial"; usage for another name.
 const char* name_of(Made made);
 Result<Made> made_from_name(std::string_view name);
 
@@ -76,7 +76,8 @@ struct RepeatedOptions {
   int threads = 1;  // 0: default_threads(). Never changes a bit.
 };
 
-// Scores and values rounded to BF16; dO = -|N(0, 1)|.
+// Scores and values rounded to BF16; dO = -|N(0, 1)|. value_invalid for sizes that are 0, too large, or
+// hold no room for the repeats.
 Result<StudyInputs> make_repeated(const RepeatedOptions& options);
 
 // A layer like the one that fails in [F]: heads whose queries all look at a sink that several keys
@@ -96,10 +97,11 @@ struct PlantedOptions {
   std::uint64_t seed = 1;
 };
 
-// Causal; tensors rounded to BF16.
+// Causal; tensors rounded to BF16. value_invalid for sizes that do not fit each other.
 Result<StudyInputs> make_planted(const PlantedOptions& options);
 
 // By kind; shape: heads x 64 queries, 1024 keys (normal: 1024 queries, causal), widths 64.
+// value_invalid unless 1 <= heads <= 4096.
 Result<StudyInputs> make(Made made, std::size_t heads, std::uint64_t seed);
 
 }  // namespace ullage::attention

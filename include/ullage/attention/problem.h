@@ -127,7 +127,8 @@ struct Inputs {
   [[nodiscard]] double score_scale() const;
 };
 
-// Refuses what the rest of the room may then take for granted. Tensor contents are not looked at.
+// Refuses (value_invalid) what the rest of the room may then take for granted. Tensor contents are not
+// looked at.
 template <class Real>
 Status check(const Inputs<Real>& inputs);
 

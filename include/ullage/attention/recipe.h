@@ -45,7 +45,7 @@ enum class Quantity : std::uint8_t {
 };
 inline constexpr std::size_t kQuantities = 23;
 
-// "q", "running-sum", ...
+// "q", "running-sum", ...; usage for another name.
 const char* name_of(Quantity quantity);
 Result<Quantity> quantity_from_name(std::string_view name);
 
@@ -131,6 +131,7 @@ Recipe fp16();           // fused FP16 kernels on GPUs
 Recipe fp8_e4m3();       // FlashAttention-3's FP8 forward
 
 std::vector<std::string> recipe_names();
+// usage for a name that is not among recipe_names(), which the error lists.
 Result<Recipe> find_recipe(std::string_view name);
 
 }  // namespace ullage::attention

@@ -39,7 +39,9 @@ struct Outputs {
   View<RowStatistics> statistics = {};
 };
 
-// Real is float for recipes in FP32 arithmetic, double for those in FP64; the other is an error.
+// Real is float for recipes in FP32 arithmetic, double for those in FP64; the other is usage. Other
+// codes, backward's too: value_invalid (inputs or shift that check() refuses, a tensor that is needed and
+// null), resource (no memory for the scratch).
 template <class Real>
 Status forward(const Inputs<Real>& inputs, const Recipe& recipe, const Options& options,
                const Outputs<Real>& outputs);

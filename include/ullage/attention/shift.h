@@ -28,7 +28,7 @@ enum class ShiftRule : std::uint8_t {
   stabilised,
 };
 
-// "standard", "published", "stabilised".
+// "standard", "published", "stabilised"; usage for another name.
 const char* name_of(ShiftRule rule);
 Result<ShiftRule> shift_rule_from_name(std::string_view name);
 
@@ -39,7 +39,7 @@ struct Shift {
   std::uint64_t seed = 0;   // stabilised
 };
 
-// beta finite and at least 1, tolerance finite and not negative.
+// beta finite and at least 1, tolerance finite and not negative; else value_invalid.
 Status check(const Shift& shift);
 
 // The stabilised rule's offset of one row, in [ln 2, 2 ln 2), a multiple of ln 2 / 2^32 rounded to

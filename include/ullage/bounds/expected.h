@@ -25,12 +25,15 @@ std::string_view expected_refusal(const Head& head);
 
 // The Chernoff tails of one head, reduced once, so that every later question costs microseconds.
 //
-// Off the diagonal (i != j): P[S/s > t] <= F+(t) = min over lambda of exp(-lambda (t - c)) prod (1
-// - lambda^2 sigma_k^2)^(-1/2) exp(lambda^2/2 [sum_k (u_k^2 + w_k^2 + 2 lambda sigma_k u_k w_k)/(1
-// - lambda^2 sigma_k^2) + rest]), u = A^T b, w = B^T a, c = a^T b; F- for the other sign. With RoPE
-// sigma_k -> sigma_k(DA) sigma_k(D^-1 B), sorted (log-majorisation: valid at every offset), and
-// norms in place of components. On it (i = j): H, the same with the eigenvalues of (A^T B + B^T
-// A)/2. Ours; [R] leaves the diagonal out.
+// Off the diagonal (i != j), with u = A^T b, w = B^T a, c = a^T b:
+//   P[S/s > t] <= F+(t) = min over lambda of
+//     exp(-lambda (t - c)) prod_k (1 - lambda^2 sigma_k^2)^(-1/2)
+//     exp(lambda^2/2 [sum_k (u_k^2 + w_k^2 + 2 lambda sigma_k u_k w_k)/(1 - lambda^2 sigma_k^2)
+//                     + rest]);
+// F- for the other sign. With RoPE sigma_k -> sigma_k(DA) sigma_k(D^-1 B), sorted
+// (log-majorisation: valid at every offset), and norms in place of components.
+// On it (i = j): H, the same with the eigenvalues of (A^T B + B^T A)/2. Ours; [R] leaves the
+// diagonal out.
 class LogitTails {
  public:
   // `scaling` holds D of the rotated tails; null: spectrum::balanced_scaling. Errors:

@@ -31,12 +31,14 @@ struct LatentCertificates {
   double certificate = 0.0;
 };
 
-// sum: s sqrt(d_q)(sqrt(d_kv)|A_n^T B_n| + |D A_r| kappa), kappa = sqrt(d)|D^-1 B_r| + |D^-1 b_r|.
-//
-// joint: s sqrt(d_q) min over 0 < w < 1 of lambda_max(X_1/w + X_2/(1 - w))^(1/2), X_1 = d_kv A_n^T
-// B_n B_n^T A_n, X_2 = kappa^2 A_r^T D^2 A_r: both parts see one n_q, and (x + y)^2 <= x^2/w +
-// y^2/(1 - w), so every w is valid. From Grams: A^T diag(P, Q) A has the eigenvalues of L^T
-// diag(P, Q) L, L L^T = A A^T.
+// sum:
+//   s sqrt(d_q)(sqrt(d_kv)|A_n^T B_n| + |D A_r| kappa), kappa = sqrt(d)|D^-1 B_r| + |D^-1 b_r|.
+// joint:
+//   s sqrt(d_q) min over 0 < w < 1 of lambda_max(X_1/w + X_2/(1 - w))^(1/2),
+//   X_1 = d_kv A_n^T B_n B_n^T A_n,
+//   X_2 = kappa^2 A_r^T D^2 A_r:
+// both parts see one n_q, and (x + y)^2 <= x^2/w + y^2/(1 - w), so every w is valid. From Grams:
+// A^T diag(P, Q) A has the eigenvalues of L^T diag(P, Q) L, L L^T = A A^T.
 //
 // Errors: not_finite, value_invalid (sizes disagree, a bias where none can be).
 Result<LatentCertificates> certify_latent(const LatentHead& head,

@@ -15,10 +15,10 @@ struct PublishedModel {
 // gamma >= 1 with (rank/2)(gamma - 1 - ln gamma) = log_count.
 double rank_gamma(double rank, double log_count);
 
-// [R] Proposition 3.4 (i != j, no bias, no RoPE): P[max|S| > alpha s d |M|] <= 2 N^2 exp(-d^2
-// alpha^2/(2 gamma r))
-// + N exp(-(r/2)(gamma - 1 - ln gamma)), solved with the probability split evenly: alpha =
-// sqrt((2 gamma r/d^2) ln(4 N^2/P)).
+// [R] Proposition 3.4 (i != j, no bias, no RoPE):
+//   P[max|S| > alpha s d |M|] <= 2 N^2 exp(-d^2 alpha^2/(2 gamma r))
+//                                + N exp(-(r/2)(gamma - 1 - ln gamma)),
+// solved with the probability split evenly: alpha = sqrt((2 gamma r/d^2) ln(4 N^2/P)).
 double rank_aware_alpha(const PublishedModel& model);
 
 // [R]: alpha = sqrt((2/d) ln(2 N^2/P)).

@@ -23,8 +23,8 @@ struct QkNormSide {
 Side side_of(const QkNormSide& norm);
 
 // The closed form, and the largest |q_c| of every coordinate:
-//   s [sqrt(D_q D_k) max_p G_q,p G_k,p + sqrt(D_q)|G_q b_k| + sqrt(D_k)|G_k b_q| + sum_p b_q,p
-//   b_k,p],
+//   s [sqrt(D_q D_k) max_p G_q,p G_k,p + sqrt(D_q)|G_q b_k| + sqrt(D_k)|G_k b_q|
+//      + sum_p b_q,p b_k,p],
 // G_p the larger |g| of pair p, b_p the 2-norm of beta there. Where no rotation follows the norm
 // (`pairs` empty), single coordinates, and |beta_q^T beta_k| as last term. Each term is one
 // Cauchy-Schwarz; a rotation mixes only within pairs.

@@ -34,9 +34,10 @@ struct RoundedSide {
 // eta = product of (1 + u_i) - 1 over the roundings of one side.
 double rounding_growth(const OperandRounding& rounding);
 
-// certificate + s (e_q K + e_k Q + e_q e_k), Q = sqrt(d)|A| + |a|, e_q = eta (Q + sqrt(d)|W_Q
-// diag(beta)|), plus d 2^-24 sqrt(d)(|A|_F + |W_Q diag(beta)|_F) in e_q and s d_h 2^-24 (Q + e_q)
-// (K + e_k) for FP32 sums. Ours: each rounding moves q by at most u of the magnitudes that enter
+//   certificate + s (e_q K + e_k Q + e_q e_k),
+//   Q = sqrt(d)|A| + |a|, e_q = eta (Q + sqrt(d)|W_Q diag(beta)|), K and e_k likewise;
+// FP32 sums add d 2^-24 sqrt(d)(|A|_F + |W_Q diag(beta)|_F) to e_q, and s d_h 2^-24 (Q + e_q)(K + e_k)
+// to the whole. Ours: each rounding moves q by at most u of the magnitudes that enter
 // it. Holds for plain projections only (no QK-norm, clipping or latent attention between).
 double certificate_rounded(double certificate, const RoundedSide& query, const RoundedSide& key,
                            double scale, int head_dim, const OperandRounding& rounding);

@@ -55,11 +55,11 @@ enum class RopePairing { none, half_split, interleaved, unknown };
 struct Rope {
   RopePairing pairing = RopePairing::none;
   int first = 0;  // first rotated coordinate of the head (MLA keeps its rotated part apart: 0)
-  int rotary_dim =
-      0;  // coordinates first .. first + rotary_dim - 1 rotate, in rotary_dim / 2 pairs
+  // Coordinates first .. first + rotary_dim - 1 rotate, in rotary_dim / 2 pairs.
+  int rotary_dim = 0;
   double attention_factor = 1;  // multiplies the rotated coordinates of q and of k
-  std::vector<double>
-      inverse_frequency;        // radians a position, one a pair; empty if not one_dimensional
+  // Radians a position, one a pair; empty if not one_dimensional.
+  std::vector<double> inverse_frequency;
   bool one_dimensional = true;  // false: angles follow 2-D patches, not j - i
 };
 
@@ -108,8 +108,8 @@ struct AttentionLayer {
   std::optional<QkNorm> qk_norm;
   std::optional<LatentAttention> latent;
   double soft_cap = 0;  // 0: none
-  double clip_qkv =
-      0;  // 0: none; q, k and v clamped to [-c, c] (after a QK-norm where there is one)
+  // 0: none; q, k and v clamped to [-c, c] (after a QK-norm where there is one).
+  double clip_qkv = 0;
   // Added to the score after scaling: at most bias_constant[h] + bias_slope[h] * (context - 1); empty: none.
   std::vector<double> bias_constant, bias_slope;
   std::string bias_unknown;  // why the added term has no weight-only bound here; empty: it has

@@ -27,7 +27,8 @@ struct IntegerRange {
 // A view of config.json or of an object in it; copies share the text.
 class Config {
  public:
-  // `where` names the file in errors.
+  // `where` names the file in errors. Codes: config_invalid, duplicate_key; read() also not_found,
+  // not_readable and resource.
   static Result<Config> parse(std::string json, std::string where);
   static Result<Config> read(const std::string& path);
 
@@ -36,7 +37,7 @@ class Config {
   // The alternative that has() found, as a path from the top of the file ("text_config.n_head").
   std::string found_key(std::string_view keys) const;
 
-  // Absent or null gives nullopt; another type, or out of range, an error that names key and value.
+  // Absent or null gives nullopt; another type, or out of range, config_invalid with key and value.
   // 8.0 is an integer (some exporters write floats), 8.5 and "8" are not.
   Result<std::optional<std::int64_t>> optional_integer(std::string_view keys,
                                                        IntegerRange range = {}) const;
@@ -44,19 +45,19 @@ class Config {
   Result<std::optional<bool>> optional_boolean(std::string_view keys) const;
   Result<std::optional<std::string>> optional_string(std::string_view keys) const;
 
-  // As above; absent or null is an error that names every alternative.
+  // As above; absent or null is config_invalid, which names every alternative.
   Result<std::int64_t> integer(std::string_view keys, IntegerRange range = {}) const;
   Result<double> number(std::string_view keys) const;
   Result<std::string> string(std::string_view keys) const;
 
-  // Absent or null gives an empty list; elements of another type are an error.
+  // Absent or null gives an empty list; elements of another type are config_invalid.
   Result<std::vector<std::int64_t>> integers(std::string_view keys, IntegerRange range = {}) const;
   Result<std::vector<double>> numbers(std::string_view keys) const;
   Result<std::vector<std::string>> strings(std::string_view keys) const;
 
   enum class Kind : std::uint8_t { absent, null, boolean, integer, number, string, array, object };
-  Kind kind(
-      std::string_view keys) const;  // of the first alternative that is present, null included
+  // Of the first alternative that is present, null included.
+  Kind kind(std::string_view keys) const;
 
   // The object under a key ("text_config"); nullopt when absent, null or not an object.
   std::optional<Config> section(std::string_view keys) const;

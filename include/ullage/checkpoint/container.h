@@ -16,12 +16,14 @@ struct Container {
   Location location;
   Config config;
   TensorStore store;
-  WeightOptions
-      weights;  // the FP8 block size of quantization_config; layout is the caller's to set
+  // The FP8 block size of quantization_config; layout is the caller's to set.
+  WeightOptions weights;
 };
 
 // locate(), config.json, then every header. Refuses by name what is quantised to integer codes in
 // its attention tensors (GPTQ, AWQ, bitsandbytes, packed compressed-tensors, HQQ, quanto).
+// Codes: format_refused for those, config_invalid for a block size, and those of locate,
+// Config::read and TensorStore::open.
 Result<Container> open_container(const std::string& checkpoint, const LocateOptions& options = {});
 
 }  // namespace ullage::checkpoint

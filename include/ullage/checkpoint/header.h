@@ -55,10 +55,13 @@ class Header {
 // Checks `json`, the N bytes after the length, against a file of `file_bytes` bytes in all. `where`
 // names the file in errors, `file` goes into every TensorInfo. Time is linear (n log n if the
 // header lists tensors out of order); memory beyond `json` is at most three times its length.
+// Codes: header_too_large, header_invalid, duplicate_key, dtype_unsupported, offset_invalid,
+// size_overflow, size_mismatch.
 Result<Header> parse_header(std::string json, std::uint64_t file_bytes, const std::string& where,
                             std::uint32_t file = 0);
 
-// The length in the first 8 bytes (little endian), checked against the cap and the file.
+// The length in the first 8 bytes (little endian), checked against the cap and the file:
+// header_too_small, header_too_large.
 Result<std::uint64_t> header_length(std::span<const unsigned char> start, std::uint64_t file_bytes,
                                     const std::string& where);
 

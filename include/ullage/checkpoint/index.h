@@ -27,10 +27,12 @@ struct ShardedIndex {
 };
 
 // Checks the text of an index. Shard names must be .safetensors files that stay inside the folder.
+// Codes: index_invalid, duplicate_key, and for names path_escape and format_refused (pickle).
 Result<ShardedIndex> parse_index(std::string json, const std::string& where);
 
-// "a/./x.safetensors" -> "a/x.safetensors"; an error for a name that could leave the folder (absolute,
-// "..", "~", backslash, a scheme or drive, control characters) or that is no .safetensors file.
+// "a/./x.safetensors" -> "a/x.safetensors"; path_escape for a name that could leave the folder (absolute,
+// "..", "~", backslash, a scheme or drive, control characters), format_refused for a pickle's, index_invalid
+// for one that is no .safetensors file.
 Result<std::string> checked_shard_name(std::string_view name, const std::string& where);
 
 }  // namespace ullage::checkpoint

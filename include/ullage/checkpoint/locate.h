@@ -25,6 +25,8 @@ struct LocateOptions {
   std::string hub_cache{};
 };
 
+// Codes: usage (an empty path, or several candidates), not_found, not_readable, resource (no file
+// can be opened), format_refused, path_escape (a damaged cache).
 Result<Location> locate(const std::string& checkpoint, const LocateOptions& options = {});
 
 }  // namespace ullage::checkpoint

@@ -2,6 +2,8 @@
 //
 // All functions fill `out` with rows of W in order of heads, row-major [count * rows, width]; its size
 // must be just that. Any number of threads may read at once. FP8 comes out multiplied by its scales.
+// Codes of all of them: value_invalid (no such head, another size), and those of WeightMatrix's open
+// and read.
 #pragma once
 
 #include <cstddef>

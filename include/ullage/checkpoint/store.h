@@ -20,6 +20,9 @@ class TensorStore {
   // Opens and checks every file of the set. With an index, its weight_map decides what belongs to
   // the checkpoint and from which shard each tensor comes; every tensor of the map must exist
   // there.
+  // Codes: not_found, not_readable, resource (no file can be opened), format_refused (another format
+  // by its first bytes), those of header.h; with an index index_invalid, duplicate_key, path_escape
+  // and tensor_missing.
   static Result<TensorStore> open(const Location& location);
 
   TensorStore(TensorStore&&) noexcept;
@@ -30,16 +33,17 @@ class TensorStore {
   Result<const TensorInfo*> get(std::string_view name) const;  // tensor_missing when absent
   std::span<const TensorInfo> tensors() const;  // by file, then by position; stable between runs
 
-  // Fills `out` with the tensor's bytes from `offset` on; a range outside the tensor is an error.
-  // Any number of threads may read at once.
+  // Fills `out` with the tensor's bytes from `offset` on. Any number of threads may read at once.
+  // Codes: value_invalid (a range outside the tensor), not_found, not_readable (also a file that was
+  // replaced or cut short since open) and resource.
   Status read(const TensorInfo& tensor, std::uint64_t offset, std::span<std::byte> out) const;
 
   std::uint64_t bytes_read() const;  // of tensor data, so far
   std::size_t files() const;
-  const std::string& file_name(
-      std::uint32_t file) const;  // for messages: path relative to the folder
-  std::string describe(
-      const TensorInfo& tensor) const;  // "model.safetensors: NAME", for Error::where
+  // For messages: the path relative to the folder.
+  const std::string& file_name(std::uint32_t file) const;
+  // "model.safetensors: NAME", for Error::where.
+  std::string describe(const TensorInfo& tensor) const;
 
  private:
   struct State;

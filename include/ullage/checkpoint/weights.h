@@ -29,6 +29,9 @@ struct WeightOptions {
 // block_rows), ceil(columns / block_columns)]), in any real type. Any other shape is an error.
 class WeightMatrix {
  public:
+  // Codes: dtype_unsupported (its type or its scale's holds no real numbers), size_mismatch (not of
+  // rank 2, a scale that does not fit, two scales), value_invalid (an empty block), and those of
+  // TensorStore::read.
   static Result<WeightMatrix> open(const TensorStore& store, const TensorInfo& tensor,
                                    const WeightOptions& options = {});
 
@@ -43,13 +46,13 @@ class WeightMatrix {
 
   // Rows [first, first + count) of W into out[i * stride + j], 0 <= i < count, 0 <= j < inputs().
   // `out` must hold (count - 1) * stride + inputs() numbers, stride >= inputs() (0 means inputs()).
-  // NaN and infinities pass through. F64 beyond float's range becomes infinite in float: use
-  // double.
+  // NaN and infinities pass through. F64 beyond float's range becomes infinite in float: use double.
+  // Codes: value_invalid (rows that are not there, `out` too small), and those of TensorStore::read.
   Status read(std::uint64_t first, std::uint64_t count, std::span<float> out,
               std::uint64_t stride = 0) const;
   Status read(std::uint64_t first, std::uint64_t count, std::span<double> out,
               std::uint64_t stride = 0) const;
-  // The stored bits; an error unless stored_bf16().
+  // The stored bits; dtype_unsupported unless stored_bf16().
   Status read_bf16(std::uint64_t first, std::uint64_t count, std::span<std::uint16_t> out,
                    std::uint64_t stride = 0) const;
 
@@ -63,13 +66,13 @@ class WeightMatrix {
   const TensorInfo* scale_ = nullptr;
   WeightOptions options_;
   std::uint64_t outputs_ = 0, inputs_ = 0;
-  std::uint64_t scale_rows_ = 0,
-                scale_columns_ = 0;  // stored rows and columns that share one scale
+  // Stored rows and columns that share one scale.
+  std::uint64_t scale_rows_ = 0, scale_columns_ = 0;
 };
 
 // Elements [first, first + out.size()) of a tensor of any rank in C order: norm gains, biases,
-// scales. An error when the tensor's type holds no real numbers or the range passes its end. FP8 is
-// not scaled.
+// scales. FP8 is not scaled. Codes: dtype_unsupported where the type holds no real numbers,
+// value_invalid where the range passes the end, and those of TensorStore::read.
 Status read_elements(const TensorStore& store, const TensorInfo& tensor, std::uint64_t first,
                      std::span<double> out);
 Status read_elements(const TensorStore& store, const TensorInfo& tensor, std::uint64_t first,

@@ -3,7 +3,8 @@
 // Every function of the room takes device pointers and a stream, launches and returns: results are there when the
 // stream has come that far. Nothing waits for the GPU but download() and synchronise(), and nothing allocates but
 // DeviceMemory::allocate(), so what a function launches can be captured in a CUDA graph. A build without the
-// component has the same functions; all refuse with the reason that usable() gives.
+// component has the same functions; all refuse with the reason that usable() gives. What CUDA itself refuses is
+// device_unavailable or resource, in its own words.
 #pragma once
 
 #include <cstddef>

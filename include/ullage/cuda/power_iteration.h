@@ -17,6 +17,8 @@ namespace ullage::cuda {
 class PowerIteration {
  public:
   // `sides` are read in place at every run. Directions start where spectrum::power_iteration starts.
+  // Codes: value_invalid (sides that no kernel takes or that do not fit each other, FP64 rows, pairs of BF16
+  // and FP32), resource, and device_unavailable as usable().
   static Result<PowerIteration> make(std::span<const DeviceRows> sides,
                                      std::span<const HeadPair> pairs);
   ~PowerIteration();

@@ -24,7 +24,8 @@ using spectrum::PairSpectrum;
 class Spectra {
  public:
   // `sides` are read in place at every refresh. Device memory: about 16 rows^2 bytes a pair, and scratch.
-  // value_invalid for sides that no kernel takes, or that do not fit each other.
+  // Codes: value_invalid (sides that no kernel takes, or that do not fit each other), resource, and
+  // device_unavailable as usable().
   static Result<Spectra> make(std::span<const DeviceRows> sides, std::span<const HeadPair> pairs);
   ~Spectra();
   Spectra(Spectra&&) noexcept;

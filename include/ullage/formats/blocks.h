@@ -31,7 +31,7 @@ enum class ScaleRule : std::uint8_t {
 inline constexpr std::array<ScaleRule, 4> kScaleRules = {ScaleRule::floor, ScaleRule::ceil,
                                                          ScaleRule::round_up, ScaleRule::even};
 
-// "floor", "ceil", "round-up" (alias "rceil"), "even".
+// "floor", "ceil", "round-up" (alias "rceil"), "even"; usage for another name.
 const char* name_of(ScaleRule rule);
 Result<ScaleRule> scale_rule_from_name(std::string_view name);
 
@@ -72,6 +72,7 @@ inline constexpr std::array<BlockFormat, 7> kBlockFormats = {{
     {"nvfp4", kE2M1, BlockScale::e4m3_and_fp32, 1, 16},
     {"block128-e4m3", kE4M3, BlockScale::fp32, 128, 128},
 }};
+// usage for another name, with the names.
 Result<BlockFormat> find_block_format(std::string_view name);
 
 struct BlockOptions {

@@ -33,7 +33,8 @@ struct CastCounts {
   }
 };
 
-// Exact. FP32 holds every value of every format here.
+// Exact. FP32 holds every value of every format here. Codes: value_invalid (check_format),
+// dtype_unsupported (another code type), size_mismatch (lengths).
 Status decode(const Format& format, std::span<const std::uint8_t> codes, std::span<float> values);
 Status decode(const Format& format, std::span<const std::uint16_t> codes, std::span<float> values);
 Status decode(const Format& format, std::span<const std::uint32_t> codes, std::span<float> values);
@@ -50,7 +51,8 @@ struct ArrayView {
 };
 inline constexpr std::size_t kMaxRank = 32;
 
-// The number of elements; refuses negative sizes, more than kMaxRank dimensions, overflow.
+// The number of elements. value_invalid for negative sizes, more than kMaxRank dimensions, strides of
+// another length; size_overflow for more elements than memory can hold.
 Result<std::size_t> element_count(const ArrayView& array);
 std::size_t element_bytes(const ArrayView& array);
 // Row-major without gaps (or with at most one element).
@@ -58,13 +60,15 @@ bool is_contiguous(const ArrayView& array);
 
 // Casts element by element, in row-major order of the shape, to contiguous codes; one rounding
 // whatever the source. `codes` has element_count() * to.bytes() bytes and overlaps no source element.
+// Codes: value_invalid (a format that check_format refuses), those of element_count, resource.
 Result<CastCounts> cast(const ArrayView& source, const Format& to, void* codes,
                         const CastOptions& options);
 // The same to the values that the codes stand for, in FP32.
 Result<CastCounts> cast_to_values(const ArrayView& source, const Format& to, float* values,
                                   const CastOptions& options);
 
-// Contiguous arrays: checks that lengths agree and that the code type is the format's.
+// Contiguous arrays: also size_mismatch unless lengths agree, dtype_unsupported unless the code type is
+// the format's.
 Result<CastCounts> cast(std::span<const float> values, const Format& to,
                         std::span<std::uint8_t> codes, const CastOptions& options);
 Result<CastCounts> cast(std::span<const float> values, const Format& to,

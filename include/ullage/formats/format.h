@@ -35,8 +35,8 @@ struct Format {
   NanCodes nan = NanCodes::ieee;
   bool has_infinity = true;  // ieee: mantissa zero; else the largest magnitude code that is no NaN
   bool has_subnormals = true;  // without: exponent field 0 is zero whatever the mantissa
-  bool has_sign =
-      true;  // without sign there is no zero either: exponent field 0 is a normal number (E8M0)
+  // Without sign there is no zero either: exponent field 0 is a normal number (E8M0).
+  bool has_sign = true;
 
   friend constexpr bool operator==(const Format&, const Format&) = default;
 
@@ -187,15 +187,16 @@ inline constexpr Format kFp32 = {
 inline constexpr std::array kFormats = {kE4M3, kE4M3Fnuz, kE5M2, kE5M2Fnuz, kE8M0, kE2M1,
                                         kE2M3, kE3M2,     kFp16, kBf16,     kTf32, kFp32};
 
-// The card of that name; the error lists the names.
+// The card of that name; usage for another, with the names.
 Result<Format> find_format(std::string_view name);
 
 // A card's name, or a format of the user's own: eXmY, and after a colon what differs from an IEEE format with
 // the usual bias 2^(X-1) - 1, as in "e3m4:bias=3,nan=all-ones,infinity=no,subnormals=no". nan is ieee,
-// all-ones, negative-zero or none; infinity is no unless nan is ieee.
+// all-ones, negative-zero or none; infinity is no unless nan is ieee. Codes: usage for what cannot be read,
+// value_invalid as check_format.
 Result<Format> format_from_text(std::string_view text);
 
-// Refuses a card that no code of this library can hold: 1 to 8 exponent bits, 0 to 23 mantissa
+// Refuses (value_invalid) a card that no code of this library can hold: 1 to 8 exponent bits, 0 to 23 mantissa
 // bits, bias from -128 to 256 (so that every value, and every product of two, is exact in FP64),
 // codes left over for NaN and infinity beside at least one positive number.
 Status check_format(const Format& format);

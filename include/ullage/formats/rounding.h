@@ -25,7 +25,7 @@ inline constexpr std::array<Rounding, 6> kRoundings = {
     Rounding::up,           Rounding::down,         Rounding::stochastic};
 
 // "nearest-even", "nearest-away", "toward-zero", "up", "down", "stochastic"; "nearest" is
-// nearest-even.
+// nearest-even; usage for another name.
 const char* name_of(Rounding rounding);
 Result<Rounding> rounding_from_name(std::string_view name);
 
@@ -35,12 +35,11 @@ class Overflow {
  public:
   enum Value : std::uint8_t {
     // To the largest finite value of its sign, infinities too; NaN stays NaN. NVIDIA's satfinite,
-    // the
-    // saturating mode of OCP.
+    // the saturating mode of OCP.
     saturate,
     // To infinity where the format has one, else to NaN (as ml_dtypes), else (FP4, FP6) to the
-    // largest
-    // value. Rounding toward zero never passes the largest finite value: finite inputs end there.
+    // largest value. Rounding toward zero never passes the largest finite value: finite inputs end
+    // there.
     non_saturating,
   };
   constexpr Overflow(Value value) : value_(value) {}   // NOLINT(google-explicit-constructor)
@@ -57,8 +56,8 @@ struct CastOptions {
   Overflow overflow;
   Rounding rounding = Rounding::nearest_even;
   std::uint64_t seed = 0;  // stochastic rounding only
-  std::uint64_t first_index =
-      0;            // logical index of the first element; parts of one array pass their offset
+  // Logical index of the first element; parts of one array pass their offset.
+  std::uint64_t first_index = 0;
   int threads = 1;  // arrays only; 0: default_threads(). Never changes a result.
 };
 

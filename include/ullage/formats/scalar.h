@@ -40,8 +40,8 @@ namespace detail {
 // Whether the magnitude quanta + remainder / 2^shift goes to quanta + 1; 0 < remainder < 2^shift.
 constexpr bool rounds_up(Rounding rounding, bool negative, std::uint64_t quanta,
                          std::uint64_t remainder, int shift, std::uint32_t random) {
-  const std::uint64_t half =
-      shift < 64 ? std::uint64_t{1} << (shift - 1) : 0;  // 0: remainder is less
+  // 0: the remainder is less than half.
+  const std::uint64_t half = shift < 64 ? std::uint64_t{1} << (shift - 1) : 0;
   switch (rounding) {
     case Rounding::nearest_even:
       return half != 0 && (remainder > half || (remainder == half && (quanta & 1) != 0));

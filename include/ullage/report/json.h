@@ -4,8 +4,8 @@
 //   JsonWriter json;
 //   json.begin_object();
 //   json.key("schema").integer(1);
-//   json.key("sigma").number(sigma, "weights are not finite");   // null, and "why": {"sigma":
-//   ...}, when it is not
+//   // Where sigma is not finite: null, and the object ends in "why": {"sigma": ...}.
+//   json.key("sigma").number(sigma, "weights are not finite");
 //   json.key("offsets").begin_array(JsonLayout::line).integer(1).integer(2).end();
 //   json.end();
 //   std::string text = json.take();
@@ -28,10 +28,8 @@
 
 namespace ullage::report {
 
-enum class JsonLayout : std::uint8_t {
-  lines,
-  line
-};  // one member a line, or all that it holds on one line
+// One member a line, or all that it holds on one line.
+enum class JsonLayout : std::uint8_t { lines, line };
 
 struct JsonOptions {
   int indent = 2;     // 0: no white space at all
@@ -44,8 +42,8 @@ class JsonWriter {
 
   JsonWriter& begin_object(JsonLayout layout = JsonLayout::lines);
   JsonWriter& begin_array(JsonLayout layout = JsonLayout::lines);
-  JsonWriter&
-  end();  // of the innermost object or array; an object with reasons gets its "why" first
+  // Of the innermost object or array; an object with reasons gets its "why" first.
+  JsonWriter& end();
 
   JsonWriter& key(std::string_view name);
   JsonWriter& text(std::string_view value);

@@ -1,7 +1,9 @@
 // Output files that are there whole or not at all.
 //
-//   ULLAGE_ASSIGN(AtomicFile file, AtomicFile::create(path));   // before the long work: says at
-//   once what is wrong ULLAGE_TRY(file.write(text)); ULLAGE_TRY(file.commit());
+//   // Before the long work: says at once what is wrong.
+//   ULLAGE_ASSIGN(AtomicFile file, AtomicFile::create(path));
+//   ULLAGE_TRY(file.write(text));
+//   ULLAGE_TRY(file.commit());
 //
 // Bytes go to a temporary beside the target, which commit() flushes to the disk and renames over
 // it. Until then the target is untouched; without a commit() that succeeded the temporary is

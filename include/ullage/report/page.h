@@ -135,8 +135,8 @@ struct LinkedBars {
   std::vector<std::string> names = {};
   std::vector<double> values = {};  // records x names
   std::vector<Missing> missing = {};
-  std::vector<std::int32_t>
-      highlights;  // empty, or for each record the name whose bar is marked (kNoRecord: none)
+  // Empty, or for each record the name whose bar is marked (kNoRecord: none).
+  std::vector<std::int32_t> highlights;
   std::string highlight_label = {};  // "binds"
   std::vector<Mark> marks = {};
   Scale scale = Scale::logarithmic;

@@ -25,8 +25,8 @@ struct Column {
   std::string title = {};
   Align align = Align::left;
   std::size_t widest = 60;  // longer cells are cut to this many columns
-  std::size_t shrinks_to =
-      0;  // on a narrow terminal the column may be cut down to this; 0: never narrower
+  // On a narrow terminal the column may be cut down to this; 0: never narrower.
+  std::size_t shrinks_to = 0;
 };
 
 struct Cell {
@@ -36,8 +36,8 @@ struct Cell {
 
 struct Table {
   std::vector<Column> columns = {};
-  std::vector<std::vector<Cell>>
-      rows;  // a short row is filled with empty cells; cells beyond the columns are dropped
+  // A short row is filled with empty cells; cells beyond the columns are dropped.
+  std::vector<std::vector<Cell>> rows;
   std::vector<std::size_t> rules = {};  // a rule is drawn above each of these rows
 };
 

@@ -37,8 +37,8 @@ inline constexpr std::array<const char*, 3> kReportedFormats = {"e4m3", "e5m2", 
 struct RopeResult {
   Figure supremum_sampled;  // max |A^T R_t B|_2 over the sampled offsets t, from below
   int offsets = 0;          // how many were sampled
-  Figure
-      bound;  // certified, every offset: |D A|_2 |D^-1 B|_2; both in units of sigma, without biases
+  // Certified, every offset: |D A|_2 |D^-1 B|_2; both in units of sigma, without biases.
+  Figure bound;
 };
 
 struct HeadBounds {
@@ -63,9 +63,9 @@ struct HeadResult {
   Figure amax_expected_query, amax_expected_key, amax_expected_value;
   std::array<Figure, kReportedFormats.size()> overflow_probability;
   std::array<Figure, kReportedFormats.size()> headroom_bits;
-  std::string
-      headroom_tier;   // "expected" or "certificate"; empty where there is no headroom figure
-  bool finite = true;  // false: a weight of this head is NaN or infinite
+  // "expected" or "certificate"; empty where there is no headroom figure.
+  std::string headroom_tier;
+  bool finite = true;                   // false: a weight of this head is NaN or infinite
   std::vector<double> singular_values;  // of the folded product, descending; only when asked for
 };
 

@@ -35,10 +35,11 @@ const char* name_of(Tier tier);
 struct ScaleExport {
   std::vector<checkpoint::SmallTensor> tensors;
   std::map<std::string, std::string> metadata;
-  std::string json;  // Consumer::json: the whole file; compressed-tensors: the fragment
-                     // for config.json's quantization_config
-  std::vector<std::string>
-      omitted;  // tensors that have no bound in this tier, each with the reason
+  // Consumer::json: the whole file; compressed-tensors: the fragment for config.json's
+  // quantization_config.
+  std::string json;
+  // Tensors that have no bound in this tier, each with the reason.
+  std::vector<std::string> omitted;
 };
 
 // Errors: not_finite when a layer holds NaN or infinity (nothing of such a checkpoint is exported);

@@ -31,8 +31,8 @@ struct ScanOptions {
   std::int64_t context = 0;     // tokens; 0: the config's, else 2048
   double probability = 1e-6;    // of the expected figures, a head and sequence
   LayerFilter layers;
-  bool exact_context =
-      false;             // certify RoPE heads over the context's offsets instead of all angles
+  // Certify RoPE heads over the context's offsets instead of all angles.
+  bool exact_context = false;
   int offsets = 16;      // sampled for rope.supremum_sampled; 0: every offset of the context
   bool spectra = false;  // keep all singular values
   int threads = 0;       // 0: default_threads()

@@ -100,10 +100,10 @@ class PackedRows {
 struct GramPass {
   Gram* stored = nullptr;  // of the rows as stored
   Gram* folded = nullptr;  // of the folded rows
-  PackedRows* keep =
-      nullptr;  // the folded rows times keep_gain; empty where only FP64 resolves them
-  std::span<const double> keep_gain =
-      {};  // of the rows that they will be multiplied with; empty: ones
+  // The folded rows times keep_gain; empty where only FP64 resolves them.
+  PackedRows* keep = nullptr;
+  // Of the rows that they will be multiplied with; empty: ones.
+  std::span<const double> keep_gain = {};
   // These rows' folded ones times other's, transposed, as cross_gram makes it; 0 x 0 where only FP64 resolves these rows.
   // `other` was kept with this side's gain and with its mean taken away if this side's is. Asks for `stored` too, whose
   // range it shares, where anything is folded.

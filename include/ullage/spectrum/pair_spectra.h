@@ -18,6 +18,7 @@ struct HeadPair {
 };
 
 // What is known of a pair. Not finite: a weight or a gain is NaN or infinite, and all figures are NaN.
+// GPUs write it and the host copies its bytes: two int32 in place of bools leave no padding to copy.
 struct PairSpectrum {
   Bounded sigma;  // |A^T B|_2
   Bounded query;  // |A|_2
@@ -30,7 +31,7 @@ struct PairSpectrum {
 Status check_pairs(std::span<const int> rows, std::span<const HeadPair> pairs);
 
 // From fast Grams, and from FP64 ones where those are too coarse (needs_precise). Each side's Gram is made once.
-// Sides may differ in width within a pair. threads: 0 takes default_threads(), and never changes a result.
+// Sides may differ in width within a pair. Codes: check_pairs'. threads: 0 takes default_threads(), and never changes a result.
 Result<std::vector<PairSpectrum>> pair_spectra(std::span<const HeadRows> sides,
                                                std::span<const HeadPair> pairs, int threads);
 

@@ -18,9 +18,10 @@ template <class T>
 struct PooledAllocator {
   using value_type = T;
   PooledAllocator() = default;
+  // NOLINTBEGIN(google-explicit-constructor)
   template <class U>
-  PooledAllocator(const PooledAllocator<U>& /*other*/) noexcept {
-  }  // NOLINT(google-explicit-constructor)
+  PooledAllocator(const PooledAllocator<U>& /*other*/) noexcept {}
+  // NOLINTEND(google-explicit-constructor)
   // Elements made without a value are left as they are: containers say where they want zeros.
   template <class U>
   void construct(U* place) noexcept {
