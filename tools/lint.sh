@@ -2,12 +2,20 @@
 # Checks that need no build: C++ formatting, room rules, that scripts parse. `lint.sh format` formats instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+exec </dev/null
 
-# Tracked files and new ones that git would track.
-files() { git -c 'safe.directory=*' ls-files --cached --others --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
-mapfile -t cpp < <(files '*.h' '*.cc' '*.cu' '*.cuh')
-mapfile -t python < <(files '*.py')
-mapfile -t shell < <(files '*.sh' .ci/run)
+# Into a variable first: a listing that fails ends the script here.
+listed=$(python3 tools/check_rooms.py --list)
+
+# pick ARRAY PATTERN: the files whose names match. None is a failure, as a check of nothing passes.
+pick() {
+  local -n picked=$1
+  mapfile -t picked < <(grep -E "$2" <<<"$listed" || true)
+  [ ${#picked[@]} -gt 0 ] || { echo "lint: no file matches $2" >&2; exit 1; }
+}
+pick cpp '\.(h|cc|cu|cuh)$'
+pick python '\.py$'
+pick shell '\.sh$|^\.ci/run$'
 
 if [ "${1:-}" = format ]; then
   python3 tools/table_of_contents.py
