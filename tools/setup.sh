@@ -12,8 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build_packages=(g++ make cmake ninja-build python3 libhwy-dev libopenblas-dev
-  liblapacke-dev libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev librapidcheck-dev
-  libbenchmark-dev)
+  liblapacke-dev libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev librapidcheck-dev)
 test_packages=(git ccache python3-venv python3-dev chromium fonts-dejavu-core)
 lint_packages=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
 
