@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = """
-import importlib.util, sys
+import importlib.metadata, importlib.util
 import numpy, ullage
 assert importlib.util.find_spec("torch") is None and importlib.util.find_spec("ml_dtypes") is None
 values, counts = ullage.cast(numpy.float32([0.1, 448, 1e9]), "e4m3", counts=True)
@@ -23,6 +23,7 @@ for name in ("torch", "huggingface"):
         assert f"pip install 'ullage[{name}]'" in str(error), error
     else:
         raise AssertionError(name)
+assert importlib.metadata.version("ullage") == ullage.__version__
 print(ullage.__file__)
 """
 

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -26,4 +27,9 @@ def test_stubs_name_everything():
 
 def test_package_says_that_it_is_typed():
     assert (ROOT / "python" / "ullage" / "py.typed").exists()
-    assert "cast" in ullage.__all__ and ullage.__version__
+    assert "cast" in ullage.__all__
+
+
+def test_the_version_is_that_of_the_project():
+    project = re.search(r"^project\(ullage VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
+    assert ullage.__version__ == project[1]
