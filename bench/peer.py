@@ -54,9 +54,12 @@ def machine():
     """CPU, path in use and thread count, as `ullage doctor` sees them."""
     report = subprocess.run([COMMAND, "doctor"], capture_output=True, text=True, check=True).stdout
     lines = report.splitlines()
-    return {"cpu": next(line[len("CPU:"):].strip() for line in lines if line.startswith("CPU:")),
-            "path": next(line.split()[0] for line in lines if " taken" in line),
-            "threads": os.cpu_count(), "system": platform.release()}
+    return {
+        "cpu": next(line[len("CPU:") :].strip() for line in lines if line.startswith("CPU:")),
+        "path": next(line.split()[0] for line in lines if " taken" in line),
+        "threads": os.cpu_count(),
+        "system": platform.release(),
+    }
 
 
 def record(name, result):
@@ -97,19 +100,30 @@ SCAN_FIGURES = {
 
 def document_scan():
     """The table of docs/scan.md, from what bench/results/ holds."""
-    entries = {name: {(e["machine"]["cpu"], e["machine"]["path"]): e for e in json.loads((RESULTS / f"{name}.json").read_text())}
-               for name in ("scan", "spectrum") if (RESULTS / f"{name}.json").exists()}
+    entries = {
+        name: {
+            (e["machine"]["cpu"], e["machine"]["path"]): e for e in json.loads((RESULTS / f"{name}.json").read_text())
+        }
+        for name in ("scan", "spectrum")
+        if (RESULTS / f"{name}.json").exists()
+    }
     heads = ["CPU, path, threads", "sigma alone: PyTorch over ullage", *SCAN_FIGURES.values(), "peak memory"]
     lines = ["", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for key in sorted(set().union(*entries.values())):
         scan, spectrum = entries.get("scan", {}).get(key), entries.get("spectrum", {}).get(key)
         machine = (scan or spectrum)["machine"]
         figures = scan["figures"] if scan else {}
-        cells = [f"{machine['cpu']}, {machine['path']}, {machine['threads']}",
-                 ratio(spectrum["torch over ullage"]) if spectrum else "",
-                 *(ratio(figures[name]) if name in figures else "" for name in SCAN_FIGURES),
-                 f"{max(s['peak memory MiB'] for s in scan['shapes'].values()):.0f} MiB" if scan else ""]
+        cells = [
+            f"{machine['cpu']}, {machine['path']}, {machine['threads']}",
+            ratio(spectrum["torch over ullage"]) if spectrum else "",
+            *(ratio(figures[name]) if name in figures else "" for name in SCAN_FIGURES),
+            f"{max(s['peak memory MiB'] for s in scan['shapes'].values()):.0f} MiB" if scan else "",
+        ]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a",
-              "70B-shaped layer and of GPT-2 XL's shapes.", ""]
+    lines += [
+        "",
+        "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a",
+        "70B-shaped layer and of GPT-2 XL's shapes.",
+        "",
+    ]
     SCAN_PAGE.write_text(between(SCAN_PAGE.read_text(), SCAN_MARKS, "\n".join(lines) + "\n"))

@@ -34,8 +34,18 @@ MAY_USE = {
     "scaling": ["bounds", "attention", "formats"],
     "scan": ["checkpoint", "scaling", "bounds", "spectrum", "report"],
     "runlog": ["report", "formats"],
-    "experiments": ["runlog", "scan", "scaling", "fragility", "bounds", "cuda", "attention", "spectrum",
-                    "checkpoint", "report"],
+    "experiments": [
+        "runlog",
+        "scan",
+        "scaling",
+        "fragility",
+        "bounds",
+        "cuda",
+        "attention",
+        "spectrum",
+        "checkpoint",
+        "report",
+    ],
     "python": ["experiments"],
     "lab": ["experiments"],
 }
@@ -65,12 +75,29 @@ FORBIDDEN = {
     "a package registry's host": r"py" r"pi\.org|pythonhosted\.|deb\.debian\.|archive\.ubuntu\.",
 }
 
-TEXT = {".cc", ".h", ".cu", ".cuh", ".py", ".sh", ".md", ".txt", ".cmake", ".in", ".ini", ".json", ".toml", ".html",
-        ".css", ".js", ""}
+TEXT = {
+    ".cc",
+    ".h",
+    ".cu",
+    ".cuh",
+    ".py",
+    ".sh",
+    ".md",
+    ".txt",
+    ".cmake",
+    ".in",
+    ".ini",
+    ".json",
+    ".toml",
+    ".html",
+    ".css",
+    ".js",
+    "",
+}
 SOURCES = {".cc", ".h", ".cu", ".cuh"}
 BUILT = ["src", "apps", "tests", "bench", "lab"]  # fuzz/ needs its own compiler and preset
-DATA = ["tests/data/", "fuzz/corpus/"]            # not text of ours
-NOT_BUILT = ["tests/house/misuse/"]               # compiled by tests that expect them to fail
+DATA = ["tests/data/", "fuzz/corpus/"]  # not text of ours
+NOT_BUILT = ["tests/house/misuse/"]  # compiled by tests that expect them to fail
 
 # What .gitignore names, for a folder that git does not know.
 MADE = {".git", "__pycache__", ".pytest_cache"}
@@ -100,8 +127,12 @@ def files_of(root):
     """Tracked files and new ones that git would track; every file but MADE where there is no repository or no git."""
     if (root / ".git").exists() and shutil.which("git"):
         command = ["git", "-c", "safe.directory=*", "-C", root]
-        listed = subprocess.run([*command, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                                check=True, stdout=subprocess.PIPE, text=True).stdout
+        listed = subprocess.run(
+            [*command, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
         names = [name for name in listed.split("\0") if name and name.split("/")[0] != "build"]
     else:
         names = []
@@ -241,8 +272,11 @@ def main():
     if arguments.list:
         print("\n".join(names))
         return 0
-    findings = [*check_sources(arguments.root, names), *check_cmake(arguments.root, names),
-                *check_text(arguments.root, names)]
+    findings = [
+        *check_sources(arguments.root, names),
+        *check_cmake(arguments.root, names),
+        *check_text(arguments.root, names),
+    ]
     if arguments.build:
         findings += check_built(arguments.root, names, arguments.build)
     for finding in findings:

@@ -37,13 +37,16 @@ SHAPES = {
 
 
 class Shape(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "query_heads", "kv_heads", "queries", "keys", "width")] + \
-               [(name, ctypes.c_int32) for name in ("is_causal", "stabilised", "statistics", "threads")]
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "query_heads", "kv_heads", "queries", "keys", "width")] + [
+        (name, ctypes.c_int32) for name in ("is_causal", "stabilised", "statistics", "threads")
+    ]
 
 
 class BackwardTensors(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p)
-                for name in ("q", "k", "v", "grad_output", "output", "log_sum_exp", "grad_q", "grad_k", "grad_v")]
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("q", "k", "v", "grad_output", "output", "log_sum_exp", "grad_q", "grad_k", "grad_v")
+    ]
 
 
 def pointer(tensor):
@@ -69,7 +72,8 @@ class Problem:
         self.grads = [torch.empty_like(x) for x in (self.q, self.k, self.v)]
         self.leaves = [x.clone().requires_grad_() for x in (self.q, self.k, self.v)]
         self.backward_tensors = BackwardTensors(
-            *(x.data_ptr() for x in (self.q, self.k, self.v, self.grad, self.output, self.log_sum_exp, *self.grads)))
+            *(x.data_ptr() for x in (self.q, self.k, self.v, self.grad, self.output, self.log_sum_exp, *self.grads))
+        )
         pairs = rows * (rows + 1) / 2 if causal else rows * rows
         self.flops = 4 * batch * heads * pairs * width
 
@@ -79,15 +83,22 @@ class Problem:
 
     def forward(self, **options):
         failed = self.library.attention_forward(
-            ctypes.byref(self.options(**options)), self.element, pointer(self.q), pointer(self.k), pointer(self.v),
-            pointer(self.output), pointer(self.log_sum_exp))
+            ctypes.byref(self.options(**options)),
+            self.element,
+            pointer(self.q),
+            pointer(self.k),
+            pointer(self.v),
+            pointer(self.output),
+            pointer(self.log_sum_exp),
+        )
         assert failed == 0
 
     def both(self):
         """Forward, then backward."""
         self.forward()
         failed = self.library.attention_backward(
-            ctypes.byref(self.options()), self.element, ctypes.byref(self.backward_tensors))
+            ctypes.byref(self.options()), self.element, ctypes.byref(self.backward_tensors)
+        )
         assert failed == 0
 
     def torch_both(self):
@@ -152,8 +163,10 @@ def measure(library, name, shape, options):
         "forward_ratio": ratio(times, "torch forward", "forward"),
         "both_ratio": ratio(times, "torch both", "both"),
         "output_difference": (output.float() - problem.output.float()).abs().max().item(),
-        "gradient_difference": max(((leaf.grad - grad).abs().max() / leaf.grad.abs().max()).item()
-                                   for leaf, grad in zip(problem.leaves, problem.grads)),
+        "gradient_difference": max(
+            ((leaf.grad - grad).abs().max() / leaf.grad.abs().max()).item()
+            for leaf, grad in zip(problem.leaves, problem.grads)
+        ),
     }
     return row | by_cpu_time(library, shape, options)
 
@@ -179,7 +192,10 @@ def by_cpu_time(library, shape, options):
             start = time.process_time()
             call()
             times[name].append(time.process_time() - start)
-    row = {"stabilised_cost": ratio(times, "stabilised", "forward"), "statistics_cost": ratio(times, "statistics", "forward")}
+    row = {
+        "stabilised_cost": ratio(times, "stabilised", "forward"),
+        "statistics_cost": ratio(times, "statistics", "forward"),
+    }
     if on_bf16:
         peak = library.attention_bf16_peak(1)
         row["bf16_peak_gflops_a_thread"] = peak / statistics.median(times["peak"]) * 1e-9
@@ -194,14 +210,28 @@ def show(row):
     both_share = f"  {row['both_share_of_peak']:.0%} of peak" if "forward_share_of_peak" in row else ""
 
     def line(label, torch_name, name, gflops, speed, rest):
-        print(f"  {label:26s} torch {seconds_of[torch_name]*1e3:8.2f} ms  ours {seconds_of[name]*1e3:8.2f} ms  {gflops:5.0f} GFLOP/s"
-              f"  ratio {speed['median']:.2f} [{speed['low']:.2f}, {speed['high']:.2f}]{rest}")
+        print(
+            f"  {label:26s} torch {seconds_of[torch_name] * 1e3:8.2f} ms  ours {seconds_of[name] * 1e3:8.2f} ms  {gflops:5.0f} GFLOP/s"
+            f"  ratio {speed['median']:.2f} [{speed['low']:.2f}, {speed['high']:.2f}]{rest}"
+        )
 
-    line(row["shape"], "torch forward", "forward", row["forward_gflops"], row["forward_ratio"],
-         f"  stabilised {row['stabilised_cost']['median']:.3f}  statistics {row['statistics_cost']['median']:.3f}"
-         f"  differ {row['output_difference']:.1e}{share}")
-    line("  and backward", "torch both", "both", row["both_gflops"], row["both_ratio"],
-         f"  differ {row['gradient_difference']:.1e}{both_share}")
+    line(
+        row["shape"],
+        "torch forward",
+        "forward",
+        row["forward_gflops"],
+        row["forward_ratio"],
+        f"  stabilised {row['stabilised_cost']['median']:.3f}  statistics {row['statistics_cost']['median']:.3f}"
+        f"  differ {row['output_difference']:.1e}{share}",
+    )
+    line(
+        "  and backward",
+        "torch both",
+        "both",
+        row["both_gflops"],
+        row["both_ratio"],
+        f"  differ {row['gradient_difference']:.1e}{both_share}",
+    )
 
 
 def run(options):
@@ -210,9 +240,16 @@ def run(options):
     library = ctypes.CDLL(str(options.library))
     library.attention_path.restype = ctypes.c_char_p
     library.attention_bf16_peak.restype = ctypes.c_double
-    result = {"path": library.attention_path(ELEMENTS.index(options.element)).decode(), "element": options.element, "rows": []}
-    print(f"{options.element} tensors, path {result['path']}, {options.threads} threads, median of {options.rounds} rounds"
-          " [middle half]", flush=True)
+    result = {
+        "path": library.attention_path(ELEMENTS.index(options.element)).decode(),
+        "element": options.element,
+        "rows": [],
+    }
+    print(
+        f"{options.element} tensors, path {result['path']}, {options.threads} threads, median of {options.rounds} rounds"
+        " [middle half]",
+        flush=True,
+    )
     for name, shape in SHAPES.items():
         if options.only in name:
             result["rows"].append(measure(library, name, shape, options))
@@ -227,26 +264,56 @@ def run_all(options):
         for element in ELEMENTS:
             with tempfile.NamedTemporaryFile(suffix=".json") as out:
                 environment = dict(os.environ, ULLAGE_CPU=path)
-                subprocess.run([sys.executable, __file__, "--rounds", str(options.rounds), "--threads", str(options.threads),
-                                "--element", element, "--library", options.library, "--only", options.only, "--one", out.name],
-                               env=environment, check=True)
+                subprocess.run(
+                    [
+                        sys.executable,
+                        __file__,
+                        "--rounds",
+                        str(options.rounds),
+                        "--threads",
+                        str(options.threads),
+                        "--element",
+                        element,
+                        "--library",
+                        options.library,
+                        "--only",
+                        options.only,
+                        "--one",
+                        out.name,
+                    ],
+                    env=environment,
+                    check=True,
+                )
                 runs.append(json.load(open(out.name)))
-    return {"schema": 1, "cpu": peer.machine()["cpu"], "threads": options.threads, "rounds": options.rounds,
-            "torch": torch.__version__, "runs": runs}
+    return {
+        "schema": 1,
+        "cpu": peer.machine()["cpu"],
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "torch": torch.__version__,
+        "runs": runs,
+    }
 
 
 def markdown(result):
     """What was measured as the table of docs/attention.md."""
-    print(f"{result['cpu']}, {result['threads']} threads, PyTorch {result['torch']}, medians of {result['rounds']} rounds:\n")
+    print(
+        f"{result['cpu']}, {result['threads']} threads, PyTorch {result['torch']}, medians of {result['rounds']} rounds:\n"
+    )
     print("| tensors, path | shape | forward | forward + backward | share of BF16 peak | stabilised | statistics |")
     print("|---|---|---|---|---|---|---|")
     for each in result["runs"]:
         for row in each["rows"]:
-            shares = (f"{row['forward_share_of_peak']:.0%}, {row['both_share_of_peak']:.0%}"
-                      if "forward_share_of_peak" in row else "")
-            print(f"| {each['element']}, {each['path']} | {row['shape']} | {row['forward_ratio']['median']:.2f}x,"
-                  f" {row['forward_gflops']:.0f} GFLOP/s | {row['both_ratio']['median']:.2f}x, {row['both_gflops']:.0f} GFLOP/s"
-                  f" | {shares} | {row['stabilised_cost']['median'] - 1:+.1%} | {row['statistics_cost']['median'] - 1:+.1%} |")
+            shares = (
+                f"{row['forward_share_of_peak']:.0%}, {row['both_share_of_peak']:.0%}"
+                if "forward_share_of_peak" in row
+                else ""
+            )
+            print(
+                f"| {each['element']}, {each['path']} | {row['shape']} | {row['forward_ratio']['median']:.2f}x,"
+                f" {row['forward_gflops']:.0f} GFLOP/s | {row['both_ratio']['median']:.2f}x, {row['both_gflops']:.0f} GFLOP/s"
+                f" | {shares} | {row['stabilised_cost']['median'] - 1:+.1%} | {row['statistics_cost']['median'] - 1:+.1%} |"
+            )
 
 
 def main():
@@ -258,7 +325,9 @@ def main():
     parser.add_argument("--only", default="", help="shapes whose name holds this")
     parser.add_argument("--json", type=pathlib.Path, help="run all paths and elements, and write what was measured")
     parser.add_argument("--one", type=pathlib.Path, help=argparse.SUPPRESS)
-    parser.add_argument("--markdown", type=pathlib.Path, help="print what this file holds as a table, and measure nothing")
+    parser.add_argument(
+        "--markdown", type=pathlib.Path, help="print what this file holds as a table, and measure nothing"
+    )
     options = parser.parse_args()
     if options.markdown:
         markdown(json.loads(options.markdown.read_text()))

@@ -17,8 +17,12 @@ MARKS = ("<!-- measured: begin (written by bench/cuda/run.py --record) -->\n", "
 def gpu():
     """Name, driver and clocks (MHz) of the GPU, as it is found: asked after the work, those of a GPU that ran."""
     fields = ["name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem"]
-    text = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
-                          capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    text = subprocess.run(
+        ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()[0]
     return dict(zip(fields, (part.strip() for part in text.split(",")), strict=True))
 
 
@@ -28,7 +32,9 @@ def record(benchmark, result):
     report["gpus"].setdefault(result["gpu"]["name"], {})[benchmark] = result
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(report, indent=1) + "\n")
-    PAGE.write_text(peer.between(PAGE.read_text(), MARKS, "\n".join(["", *spectra_table(report), "", *casts_table(report), ""])))
+    PAGE.write_text(
+        peer.between(PAGE.read_text(), MARKS, "\n".join(["", *spectra_table(report), "", *casts_table(report), ""]))
+    )
     print(f"recorded in {RESULTS.relative_to(ROOT)} and {PAGE.relative_to(ROOT)}")
 
 
@@ -39,15 +45,21 @@ def spectra_table(report):
         for model, figures in benchmarks.get("spectra", {}).get("models", {}).items():
             read, power = figures["read ms"][1], figures["power iteration 1 ms"][1]
             theirs = benchmarks["spectra"].get(f"{model} beside torch", {}).get("power iteration 1 ms")
-            yield (f"| {name}, {model} | {read:.3f} ms, {figures['weight_bytes'] / read / 1e6:.0f} GB/s | {power / read:.2f} | "
-                   f"{figures['spectra folded ms'][1]:.1f} ms | {f'{theirs[1] / power:.1f}' if theirs else ''} |")
+            yield (
+                f"| {name}, {model} | {read:.3f} ms, {figures['weight_bytes'] / read / 1e6:.0f} GB/s | {power / read:.2f} | "
+                f"{figures['spectra folded ms'][1]:.1f} ms | {f'{theirs[1] / power:.1f}' if theirs else ''} |"
+            )
 
 
 def casts_table(report):
     yield "Casts of 2^28 elements, counts on: bytes a second over those of a device-to-device copy in the same run."
     yield ""
     for name, benchmarks in report["gpus"].items():
-        rows = [row for row in benchmarks.get("casts", {}).get("beside copies", []) if row["counts"] and row["elements"] == 1 << 28]
+        rows = [
+            row
+            for row in benchmarks.get("casts", {}).get("beside copies", [])
+            if row["counts"] and row["elements"] == 1 << 28
+        ]
         targets = sorted({row["to"] for row in rows})
         yield f"| {name}: from, rounding | {' | '.join(targets)} |"
         yield "|---" * (len(targets) + 1) + "|"

@@ -28,19 +28,43 @@ RESULTS = ROOT / "bench/results/formats.json"
 DOCUMENT = ROOT / "docs/formats.md"
 MARKS = ("<!-- measured: begin (written by bench/formats/run.py --document) -->\n", "<!-- measured: end -->\n")
 # Share of the copy that each cast should reach at least.
-TARGETS = {"e4m3 nearest-even": 0.7, "e5m2 nearest-even": 0.7, "bf16 nearest-even": 0.7, "fp16 nearest-even": 0.7,
-           "e4m3 stochastic": 0.3, "e5m2 stochastic": 0.3, "bf16 stochastic": 0.3, "fp16 stochastic": 0.3,
-           "mxfp8-e4m3 floor": 0.5, "mxfp8-e4m3 round-up": 0.5, "mxfp8-e5m2 floor": 0.5, "mxfp8-e5m2 round-up": 0.5}
-PEERS = {"e4m3": ("float8_e4m3fn", "float8_e4m3fn"), "e5m2": ("float8_e5m2", "float8_e5m2"),
-         "bf16": ("bfloat16", "bfloat16"), "fp16": ("float16", None)}  # PyTorch's name, ml_dtypes'
+TARGETS = {
+    "e4m3 nearest-even": 0.7,
+    "e5m2 nearest-even": 0.7,
+    "bf16 nearest-even": 0.7,
+    "fp16 nearest-even": 0.7,
+    "e4m3 stochastic": 0.3,
+    "e5m2 stochastic": 0.3,
+    "bf16 stochastic": 0.3,
+    "fp16 stochastic": 0.3,
+    "mxfp8-e4m3 floor": 0.5,
+    "mxfp8-e4m3 round-up": 0.5,
+    "mxfp8-e5m2 floor": 0.5,
+    "mxfp8-e5m2 round-up": 0.5,
+}
+PEERS = {
+    "e4m3": ("float8_e4m3fn", "float8_e4m3fn"),
+    "e5m2": ("float8_e5m2", "float8_e5m2"),
+    "bf16": ("bfloat16", "bfloat16"),
+    "fp16": ("float16", None),
+}  # PyTorch's name, ml_dtypes'
 ML_DTYPES_TARGETS = {"e4m3": 20, "e5m2": 20}
 
 
 def share_of_copy(path, threads, options):
-    command = [BUILD / "bin/formats_cast_bench", "--json", "--threads", threads, "--rounds", options.rounds,
-               "--millions", options.millions]
-    run = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True,
-                         env={**os.environ, "ULLAGE_CPU": path})
+    command = [
+        BUILD / "bin/formats_cast_bench",
+        "--json",
+        "--threads",
+        threads,
+        "--rounds",
+        options.rounds,
+        "--millions",
+        options.millions,
+    ]
+    run = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=True, env={**os.environ, "ULLAGE_CPU": path}
+    )
     report = json.loads(run.stdout)
     return report if report["path"] == path else None  # this CPU lacks it
 
@@ -63,17 +87,21 @@ def beside_others(threads, options):
     import ullage
 
     torch.set_num_threads(threads)
-    values = np.tile(np.random.default_rng(1).standard_normal(1 << 16, dtype=np.float32), options.millions * 1_000_000 >> 16)
+    values = np.tile(
+        np.random.default_rng(1).standard_normal(1 << 16, dtype=np.float32), options.millions * 1_000_000 >> 16
+    )
     tensor = torch.from_numpy(values)
     found = []
     for name, (of_torch, of_ml_dtypes) in PEERS.items():
         there = tensor.to(getattr(torch, of_torch))
         codes = there.view(torch.uint8 if there.element_size() == 1 else torch.int16)
-        contenders = {"ours, tensor": lambda: ullage.cast(tensor, name, counts=True),
-                      "pytorch": lambda: tensor.to(getattr(torch, of_torch)),
-                      "ours, array": lambda: ullage.cast(values, name, counts=True),
-                      "ours, in place": lambda: ullage._core.cast(tensor, None, name, codes, "nearest", True, 0),
-                      "pytorch, in place": lambda: there.copy_(tensor)}
+        contenders = {
+            "ours, tensor": lambda: ullage.cast(tensor, name, counts=True),
+            "pytorch": lambda: tensor.to(getattr(torch, of_torch)),
+            "ours, array": lambda: ullage.cast(values, name, counts=True),
+            "ours, in place": lambda: ullage._core.cast(tensor, None, name, codes, "nearest", True, 0),
+            "pytorch, in place": lambda: there.copy_(tensor),
+        }
         if of_ml_dtypes:
             contenders["ml_dtypes"] = lambda: values.astype(getattr(ml_dtypes, of_ml_dtypes))
         seconds = {key: [] for key in contenders}
@@ -85,13 +113,27 @@ def beside_others(threads, options):
                 if turn > 0:
                     seconds[key].append(elapsed)
         medians = {key: statistics.median(times) for key, times in seconds.items()}
-        found.append({"name": name, "giga_elements_per_second": {k: len(values) / s * 1e-9 for k, s in medians.items()},
-                      "times_as_fast_as": {other: medians[other] / medians[ours]
-                                           for other, ours in (("pytorch", "ours, tensor"), ("pytorch, in place", "ours, in place"),
-                                                               ("ml_dtypes", "ours, array"))
-                                           if other in medians}})
-    return {"threads": threads, "elements": len(values), "casts": found,
-            "versions": {"torch": torch.__version__, "ml_dtypes": ml_dtypes.__version__, "numpy": np.__version__}}
+        found.append(
+            {
+                "name": name,
+                "giga_elements_per_second": {k: len(values) / s * 1e-9 for k, s in medians.items()},
+                "times_as_fast_as": {
+                    other: medians[other] / medians[ours]
+                    for other, ours in (
+                        ("pytorch", "ours, tensor"),
+                        ("pytorch, in place", "ours, in place"),
+                        ("ml_dtypes", "ours, array"),
+                    )
+                    if other in medians
+                },
+            }
+        )
+    return {
+        "threads": threads,
+        "elements": len(values),
+        "casts": found,
+        "versions": {"torch": torch.__version__, "ml_dtypes": ml_dtypes.__version__, "numpy": np.__version__},
+    }
 
 
 def mark(value, target):
@@ -99,21 +141,31 @@ def mark(value, target):
 
 
 def show_copy(report):
-    print(f"\n{report['cpu']}, path {report['path']}, {report['threads']} thread{'s' * (report['threads'] > 1)}, "
-          f"{report['elements'] * 4 >> 20} MiB of FP32, median of {report['rounds']} rounds: share of a copy's speed")
+    print(
+        f"\n{report['cpu']}, path {report['path']}, {report['threads']} thread{'s' * (report['threads'] > 1)}, "
+        f"{report['elements'] * 4 >> 20} MiB of FP32, median of {report['rounds']} rounds: share of a copy's speed"
+    )
     for cast in report["casts"]:
         low, high = cast["quartiles"]
-        print(f"  {cast['name']:22} {cast['share_of_copy']:5.2f} ({low:.2f}..{high:.2f})"
-              f"{mark(cast['share_of_copy'], TARGETS.get(cast['name']))}")
+        print(
+            f"  {cast['name']:22} {cast['share_of_copy']:5.2f} ({low:.2f}..{high:.2f})"
+            f"{mark(cast['share_of_copy'], TARGETS.get(cast['name']))}"
+        )
 
 
 def show_peers(report):
-    print(f"\nullage.cast, counts on, {report['threads']} thread{'s' * (report['threads'] > 1)}: times as fast as "
-          f"PyTorch {report['versions']['torch']} and ml_dtypes {report['versions']['ml_dtypes']} (one thread always)")
+    print(
+        f"\nullage.cast, counts on, {report['threads']} thread{'s' * (report['threads'] > 1)}: times as fast as "
+        f"PyTorch {report['versions']['torch']} and ml_dtypes {report['versions']['ml_dtypes']} (one thread always)"
+    )
     for cast in report["casts"]:
         ratios = cast["times_as_fast_as"]
         of_torch = f"{ratios['pytorch']:5.2f}{mark(ratios['pytorch'], 1)}, in place {ratios['pytorch, in place']:5.2f}"
-        of_ml = f"{ratios['ml_dtypes']:6.1f}{mark(ratios['ml_dtypes'], ML_DTYPES_TARGETS.get(cast['name']))}" if "ml_dtypes" in ratios else "     -"
+        of_ml = (
+            f"{ratios['ml_dtypes']:6.1f}{mark(ratios['ml_dtypes'], ML_DTYPES_TARGETS.get(cast['name']))}"
+            if "ml_dtypes" in ratios
+            else "     -"
+        )
         print(f"  {cast['name']:6} PyTorch {of_torch:40} ml_dtypes {of_ml}")
 
 
@@ -121,22 +173,36 @@ def documented(report):
     """The result as the Markdown of docs/formats.md."""
     runs = report["copy"]
     names = [f"{run['path']}, {run['threads']} thread{'s' * (run['threads'] > 1)}" for run in runs]
-    lines = [f"{report['cpu']}, {runs[0]['elements'] * 4 >> 20} MiB of FP32, median of {runs[0]['rounds']} rounds, counts on. "
-             "Share of a copy's speed:", "", f"| FP32 to | {' | '.join(names)} | goal |",
-             "|---|" + "---:|" * (len(names) + 1)]
+    lines = [
+        f"{report['cpu']}, {runs[0]['elements'] * 4 >> 20} MiB of FP32, median of {runs[0]['rounds']} rounds, counts on. "
+        "Share of a copy's speed:",
+        "",
+        f"| FP32 to | {' | '.join(names)} | goal |",
+        "|---|" + "---:|" * (len(names) + 1),
+    ]
     for row in zip(*(run["casts"] for run in runs), strict=True):
-        lines.append(f"| {row[0]['name']} | " + " | ".join(f"{cast['share_of_copy']:.2f}" for cast in row)
-                     + f" | {TARGETS.get(row[0]['name'], '')} |")
+        lines.append(
+            f"| {row[0]['name']} | "
+            + " | ".join(f"{cast['share_of_copy']:.2f}" for cast in row)
+            + f" | {TARGETS.get(row[0]['name'], '')} |"
+        )
     versions = report["peers"][0]["versions"]
-    lines += ["", f"`ullage.cast` against PyTorch {versions['torch']} (`Tensor.to`, as many threads) and ml_dtypes "
-              f"{versions['ml_dtypes']} (`astype`, one thread), times as fast:", "",
-              "| FP32 to | threads | PyTorch | PyTorch, into memory that is there | ml_dtypes |", "|---|---:|---:|---:|---:|"]
+    lines += [
+        "",
+        f"`ullage.cast` against PyTorch {versions['torch']} (`Tensor.to`, as many threads) and ml_dtypes "
+        f"{versions['ml_dtypes']} (`astype`, one thread), times as fast:",
+        "",
+        "| FP32 to | threads | PyTorch | PyTorch, into memory that is there | ml_dtypes |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for peers in report["peers"]:
         for cast in peers["casts"]:
             ratios = cast["times_as_fast_as"]
             ml_dtypes = f"{ratios['ml_dtypes']:.1f}" if "ml_dtypes" in ratios else "-"
-            lines.append(f"| {cast['name']} | {peers['threads']} | {ratios['pytorch']:.1f} | "
-                         f"{ratios['pytorch, in place']:.1f} | {ml_dtypes} |")
+            lines.append(
+                f"| {cast['name']} | {peers['threads']} | {ratios['pytorch']:.1f} | "
+                f"{ratios['pytorch, in place']:.1f} | {ml_dtypes} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -151,7 +217,9 @@ def main():
     parser.add_argument("--millions", type=int, default=68, help="elements; 68 million are 272 MB of FP32")
     parser.add_argument("--json", type=pathlib.Path, default=RESULTS, help="where the result goes")
     parser.add_argument("--peers", type=int, help=argparse.SUPPRESS)  # a process of its own for each number of threads
-    parser.add_argument("--document", action="store_true", help="run nothing: write the last result into docs/formats.md")
+    parser.add_argument(
+        "--document", action="store_true", help="run nothing: write the last result into docs/formats.md"
+    )
     options = parser.parse_args()
     if options.document:
         DOCUMENT.write_text(document(json.loads(RESULTS.read_text())))
@@ -168,14 +236,28 @@ def main():
                 copies.append(report)
                 show_copy(report)
     for threads in counts:
-        run = subprocess.run([sys.executable, __file__, "--peers", str(threads), "--rounds", str(options.rounds),
-                              "--millions", str(options.millions)], capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            [
+                sys.executable,
+                __file__,
+                "--peers",
+                str(threads),
+                "--rounds",
+                str(options.rounds),
+                "--millions",
+                str(options.millions),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         peers.append(json.loads(run.stdout))
         show_peers(peers[-1])
     options.json.parent.mkdir(parents=True, exist_ok=True)
     cpu = copies[0]["cpu"] if copies else "unknown"
-    options.json.write_text(json.dumps({"schema": 1, "benchmark": "formats", "cpu": cpu, "copy": copies, "peers": peers},
-                                       indent=1) + "\n")
+    options.json.write_text(
+        json.dumps({"schema": 1, "benchmark": "formats", "cpu": cpu, "copy": copies, "peers": peers}, indent=1) + "\n"
+    )
     print(f"\nwrote {options.json}")
     return 0
 

@@ -46,8 +46,11 @@ def calls(dtype, batch, heads, rows, width, causal):
     def both(attention):
         return torch.autograd.grad(attention(*leaves, is_causal=causal), leaves, grad)
 
-    return {f"{name} {kind.__name__}": lambda kind=kind, one=one: kind(one)
-            for kind in (forward, both) for name, one in CONTENDERS.items()}
+    return {
+        f"{name} {kind.__name__}": lambda kind=kind, one=one: kind(one)
+        for kind in (forward, both)
+        for name, one in CONTENDERS.items()
+    }
 
 
 def measure(shape, dtype, rounds):
@@ -62,8 +65,11 @@ def measure(shape, dtype, rounds):
             call()
             times[name].append(peer.timed(lambda: [call() for _ in range(repeats[name])]) / repeats[name])
     return {"seconds": {name: peer.middle(values)[1] for name, values in times.items()}} | {
-        f"{kind}: torch over ullage": peer.middle([a / b for a, b in zip(times[f"torch {kind}"], times[f"ullage {kind}"])])
-        for kind in ("forward", "both")}
+        f"{kind}: torch over ullage": peer.middle(
+            [a / b for a, b in zip(times[f"torch {kind}"], times[f"ullage {kind}"])]
+        )
+        for kind in ("forward", "both")
+    }
 
 
 def document():
@@ -72,8 +78,11 @@ def document():
     for entry in json.loads((peer.RESULTS / "python.json").read_text()):
         machine = entry["machine"]
         for row in entry["rows"]:
-            lines.append(f"| {machine['cpu']}, {machine['path']}, {entry['threads']} | {row['dtype']} | {row['shape']} | "
-                         + " | ".join(peer.ratio(row[f"{kind}: torch over ullage"]) for kind in ("forward", "both")) + " |")
+            lines.append(
+                f"| {machine['cpu']}, {machine['path']}, {entry['threads']} | {row['dtype']} | {row['shape']} | "
+                + " | ".join(peer.ratio(row[f"{kind}: torch over ullage"]) for kind in ("forward", "both"))
+                + " |"
+            )
     lines.append("")
     PAGE.write_text(peer.between(PAGE.read_text(), MARKS, "\n".join(lines) + "\n"))
 
@@ -88,13 +97,19 @@ def main():
     for dtype in (torch.bfloat16, torch.float32):
         for name, shape in SHAPES.items():
             torch.set_num_threads(1 if name == CALL else options.threads)
-            rows.append({"dtype": str(dtype).removeprefix("torch."), "shape": name} | measure(shape, dtype, options.rounds))
+            rows.append(
+                {"dtype": str(dtype).removeprefix("torch."), "shape": name} | measure(shape, dtype, options.rounds)
+            )
             row = rows[-1]
-            print(f"{row['dtype']:9} {name:24} forward {row['seconds']['ullage forward'] * 1e3:9.3f} ms, PyTorch's over it "
-                  f"{peer.ratio(row['forward: torch over ullage'])}; with gradients {peer.ratio(row['both: torch over ullage'])}",
-                  flush=True)
+            print(
+                f"{row['dtype']:9} {name:24} forward {row['seconds']['ullage forward'] * 1e3:9.3f} ms, PyTorch's over it "
+                f"{peer.ratio(row['forward: torch over ullage'])}; with gradients {peer.ratio(row['both: torch over ullage'])}",
+                flush=True,
+            )
     if options.record:
-        peer.record("python", {"machine": peer.machine(), "threads": options.threads, "torch": torch.__version__, "rows": rows})
+        peer.record(
+            "python", {"machine": peer.machine(), "threads": options.threads, "torch": torch.__version__, "rows": rows}
+        )
         document()
 
 

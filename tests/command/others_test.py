@@ -118,7 +118,7 @@ def test_scales_round_trip_saturates_nothing(ullage, checkpoint, tmp_path):
         for which in "qkv":
             w = tensors[stem + f"self_attn.{which}_proj.weight"].astype(np.float64) * gain
             for h, scale in enumerate(scales[stem + f"self_attn.{which}_scale"].ravel()):
-                rows = w[8 * h:][:8]
+                rows = w[8 * h :][:8]
                 # n = sqrt(d) w_c / |w_c| makes coordinate c as large as it gets before RoPE; for a pair that RoPE turns, the
                 # top right singular vector of its two rows.
                 pairs = [(c, c + 4) for c in range(4)] if which in "qk" else [(c,) for c in range(8)]

@@ -45,7 +45,9 @@ def test_report_obeys_its_schema(ullage, checkpoint, tmp_path, schema):
     worst = report["summary"]["worst"]
     head = report["layers"][worst["layer"]]["heads"][worst["head"]]
     assert head["headroom_bits"]["e4m3"] == worst["headroom_bits"]
-    assert worst["headroom_bits"] == min(h["headroom_bits"]["e4m3"] for layer in report["layers"] for h in layer["heads"])
+    assert worst["headroom_bits"] == min(
+        h["headroom_bits"]["e4m3"] for layer in report["layers"] for h in layer["heads"]
+    )
 
 
 def test_every_null_says_why(ullage, checkpoint, tmp_path):
@@ -91,8 +93,8 @@ def test_sigma_is_numpys(ullage, tmp_path):
         stem = f"model.layers.{layer['layer']}."
         gain = tensors[stem + "input_layernorm.weight"].astype(np.float64)
         for head in layer["heads"]:
-            q = tensors[stem + "self_attn.q_proj.weight"].astype(np.float64)[8 * head["head"]:][:8]
-            k = tensors[stem + "self_attn.k_proj.weight"].astype(np.float64)[8 * head["kv_head"]:][:8]
+            q = tensors[stem + "self_attn.q_proj.weight"].astype(np.float64)[8 * head["head"] :][:8]
+            k = tensors[stem + "self_attn.k_proj.weight"].astype(np.float64)[8 * head["kv_head"] :][:8]
             assert head["sigma_weights"] == pytest.approx(np.linalg.norm(q.T @ k, 2), rel=1e-5)
             assert head["sigma"] == pytest.approx(np.linalg.norm((q * gain).T @ (k * gain), 2), rel=1e-5)
             assert head["frobenius"] == pytest.approx(np.linalg.norm((q * gain).T @ (k * gain)), rel=1e-5)
@@ -114,7 +116,9 @@ def test_not_finite_weights_are_named_and_the_rest_is_scanned(ullage, tmp_path, 
     made.llama(tmp_path / "model", edit=spoil)
     report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
     jsonschema.validate(report, schema)
-    assert report["not_finite"] == [{"tensor": "model.layers.1.self_attn.q_proj.weight", "layer": 1, "head": 1, "count": 1}]
+    assert report["not_finite"] == [
+        {"tensor": "model.layers.1.self_attn.q_proj.weight", "layer": 1, "head": 1, "count": 1}
+    ]
     heads = report["layers"][1]["heads"]
     assert heads[1]["sigma"] is None and heads[0]["sigma"] is not None
     assert ullage("scan", tmp_path / "model", "--fail-under", "-40").returncode == 1
@@ -135,10 +139,18 @@ def test_no_finite_head_is_an_error(ullage, tmp_path):
 
 
 def test_wrong_usage(ullage, checkpoint, tmp_path):
-    for arguments in (["scan"], ["scan", checkpoint, "--format", "e9m9"], ["scan", checkpoint, "--layers", "3:1"],
-                      ["scan", checkpoint, "--layers", "("], ["scan", checkpoint, "--probability", "2"], ["nothing"],
-                      ["scan", checkpoint, "--offsets", "none"], ["scan", checkpoint, "--device", "tpu"],
-                      ["explain", checkpoint, "x.y"], ["scan", checkpoint, "--json", tmp_path / "no" / "a.json"]):
+    for arguments in (
+        ["scan"],
+        ["scan", checkpoint, "--format", "e9m9"],
+        ["scan", checkpoint, "--layers", "3:1"],
+        ["scan", checkpoint, "--layers", "("],
+        ["scan", checkpoint, "--probability", "2"],
+        ["nothing"],
+        ["scan", checkpoint, "--offsets", "none"],
+        ["scan", checkpoint, "--device", "tpu"],
+        ["explain", checkpoint, "x.y"],
+        ["scan", checkpoint, "--json", tmp_path / "no" / "a.json"],
+    ):
         run = ullage(*arguments)
         assert run.returncode == 2, (arguments, run.returncode, run.stderr)
         assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("ullage: ")

@@ -14,14 +14,20 @@ FILES = sorted(FOLDER.glob("*.json"))
 
 
 def test_files_are_what_the_generator_writes():
-    result = subprocess.run([sys.executable, FOLDER / "make.py", "--check"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, FOLDER / "make.py", "--check"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout == f"{len(FILES)} files\n"
 
 
 def test_golden_files_are_what_their_generator_writes():
-    result = subprocess.run([sys.executable, ROOT / "tests/data/formats/make_golden.py", "--check"], capture_output=True,
-                            text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, ROOT / "tests/data/formats/make_golden.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -52,7 +58,9 @@ def test_a_wrong_code_is_found(tmp_path):
     place = file["inputs"].index("43e00000")  # 448
     file["codes"]["non-saturating"]["nearest-even"][place] ^= 1
     (tmp_path / "cast-e4m3.json").write_text(json.dumps(file))
-    result = subprocess.run([sys.executable, tmp_path / "run.py", "ml_dtypes"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, tmp_path / "run.py", "ml_dtypes"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 1 and "448.0" in result.stdout and "1 differ" in result.stdout
 
 

@@ -19,17 +19,24 @@ A case passes when
     reports, the unescaped injection token in stdout, stderr or HTML, a leaked line of /etc/passwd or
     of the environment, a JSON report that does not parse.
 """
+
 import argparse, collections, concurrent.futures as cf, json, os, re, resource, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
 from pathlib import Path
+
 try:
     import psutil
 except ImportError:
     psutil = None
 
-BAD = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|terminate called|Assertion .*failed|assertion failed|core dumped|Segmentation fault|"
-                 r"Traceback \(most recent|std::bad_alloc|std::length_error|vector::_M_|basic_string::|panicked at|stack smashing|double free|corrupted size|thread '.*' panicked", re.I)
+BAD = re.compile(
+    r"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|terminate called|Assertion .*failed|assertion failed|core dumped|Segmentation fault|"
+    r"Traceback \(most recent|std::bad_alloc|std::length_error|vector::_M_|basic_string::|panicked at|stack smashing|double free|corrupted size|thread '.*' panicked",
+    re.I,
+)
 CTRL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]")
-TOKEN = re.compile(r"<script>\s*hr_xss|<img src=x onerror=hr_xss|href=[\"']?javascript:hr_xss|\son\w+=[\"']hr_xss", re.I)
+TOKEN = re.compile(
+    r"<script>\s*hr_xss|<img src=x onerror=hr_xss|href=[\"']?javascript:hr_xss|\son\w+=[\"']hr_xss", re.I
+)
 SECRET = "hr-secret-3b1f9c"
 LEAK = re.compile(r"root:[^:\n]*:0:0:|" + SECRET)
 
@@ -74,8 +81,15 @@ def run_one(row, root, tmpl, opt):
     out, html = tmp / "report.json", tmp / "report.html"
     cmd = [a.replace("{path}", str(path)).replace("{out}", str(out)).replace("{html}", str(html)) for a in tmpl]
     before = snapshot(path)
-    env = {"PATH": os.environ.get("PATH", ""), "HOME": str(tmp), "TMPDIR": str(tmp), "LC_ALL": "C.UTF-8", "HR_SECRET": SECRET,
-           "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=1"), "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")}
+    env = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(tmp),
+        "TMPDIR": str(tmp),
+        "LC_ALL": "C.UTF-8",
+        "HR_SECRET": SECRET,
+        "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=1"),
+        "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1"),
+    }
     for k in ("LD_LIBRARY_PATH", "OMP_NUM_THREADS"):
         if k in os.environ:
             env[k] = os.environ[k]
@@ -84,8 +98,16 @@ def run_one(row, root, tmpl, opt):
     fails, peak, why = [], 0, None
     pid = None
     try:
-        pr = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=so, stderr=se, cwd=tmp, env=env, start_new_session=True,
-                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+        pr = subprocess.Popen(
+            cmd,
+            stdin=subprocess.DEVNULL,
+            stdout=so,
+            stderr=se,
+            cwd=tmp,
+            env=env,
+            start_new_session=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+        )
         pid = pr.pid
     except OSError as e:
         return dict(row=row, fails=[f"cannot start: {e}"], t=0, rss=0, rc=None)
@@ -97,7 +119,8 @@ def run_one(row, root, tmpl, opt):
             break
         now = time.monotonic()
         if now >= nxt:
-            peak = max(peak, tree_rss(pid)); nxt = now + 0.02
+            peak = max(peak, tree_rss(pid))
+            nxt = now + 0.02
             sz = sum(os.path.getsize(q) for q in (tmp / "so", tmp / "se"))
             if now - t0 > opt.timeout:
                 why = f"no end within {opt.timeout:g} s"
@@ -107,7 +130,7 @@ def run_one(row, root, tmpl, opt):
                 why = "more than 256 MiB of output"
             if why:
                 try:
-                    os.killpg(pid, signal.SIGKILL)          # the session this runner started
+                    os.killpg(pid, signal.SIGKILL)  # the session this runner started
                 except OSError:
                     pass
                 _, st, ru = os.wait4(pid, 0)
@@ -115,15 +138,22 @@ def run_one(row, root, tmpl, opt):
         time.sleep(0.002)
     pr.returncode = os.waitstatus_to_exitcode(st)
     t = time.monotonic() - t0
-    so.close(); se.close()
+    so.close()
+    se.close()
     peak = max(peak, ru.ru_maxrss * 1024)
     rc = pr.returncode
     try:
-        os.killpg(pid, 0); fails.append("left processes behind"); os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, 0)
+        fails.append("left processes behind")
+        os.killpg(pid, signal.SIGKILL)
     except OSError:
         pass
-    o, e, j, h = (read(tmp / "so").decode("utf-8", "replace"), read(tmp / "se").decode("utf-8", "replace"),
-                  read(out).decode("utf-8", "replace"), read(html).decode("utf-8", "replace"))
+    o, e, j, h = (
+        read(tmp / "so").decode("utf-8", "replace"),
+        read(tmp / "se").decode("utf-8", "replace"),
+        read(out).decode("utf-8", "replace"),
+        read(html).decode("utf-8", "replace"),
+    )
     if why:
         fails.append(why)
     elif rc < 0:
@@ -165,21 +195,34 @@ def run_one(row, root, tmpl, opt):
             fails.append(f"JSON report does not parse: {x}")
     if row.get("want") and opt.want and not fails and not re.search(row["want"], o + e + j + h):
         fails.append(f"nothing matches {row['want']!r}")
-    if any(root.glob("MARKER_*")) or list(tmp.glob("hr_pwn*")) or os.path.exists("/tmp/hr_pwn") or os.path.exists("/tmp/hr_pwn2"):
+    if (
+        any(root.glob("MARKER_*"))
+        or list(tmp.glob("hr_pwn*"))
+        or os.path.exists("/tmp/hr_pwn")
+        or os.path.exists("/tmp/hr_pwn2")
+    ):
         fails.append("MARKER FILE CREATED: payload was executed or a path escaped")
     if snapshot(path) != before:
         fails.append("the checkpoint directory was changed")
     if not (opt.keep and fails):
         shutil.rmtree(tmp, ignore_errors=True)
-    return dict(row=row, fails=fails, t=t, rss=peak, rc=rc, msg=e.strip()[:300], tmp=str(tmp) if opt.keep and fails else None)
+    return dict(
+        row=row, fails=fails, t=t, rss=peak, rc=rc, msg=e.strip()[:300], tmp=str(tmp) if opt.keep and fails else None
+    )
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    ap.add_argument("corpus"); ap.add_argument("command")
-    ap.add_argument("--timeout", type=float, default=20); ap.add_argument("--rss-mb", type=int, default=1024); ap.add_argument("-j", type=int, default=1)
-    ap.add_argument("--only", help="regex on path or category"); ap.add_argument("--no-want", dest="want", action="store_false"); ap.add_argument("--keep", action="store_true", help="keep outputs of failures")
-    ap.add_argument("--report", help="write all results as JSON lines"); ap.add_argument("-v", action="store_true")
+    ap.add_argument("corpus")
+    ap.add_argument("command")
+    ap.add_argument("--timeout", type=float, default=20)
+    ap.add_argument("--rss-mb", type=int, default=1024)
+    ap.add_argument("-j", type=int, default=1)
+    ap.add_argument("--only", help="regex on path or category")
+    ap.add_argument("--no-want", dest="want", action="store_false")
+    ap.add_argument("--keep", action="store_true", help="keep outputs of failures")
+    ap.add_argument("--report", help="write all results as JSON lines")
+    ap.add_argument("-v", action="store_true")
     a = ap.parse_args()
     root = Path(a.corpus).absolute()
     rows = [json.loads(l) for l in open(root / "manifest.jsonl")]
@@ -209,10 +252,16 @@ def main():
     for r in sorted(res, key=lambda r: -r["rss"])[:3]:
         print(f"largest: {r['rss'] >> 20:6d} MiB  {r['row']['path']!r}")
     for r in bad:
-        print(f"FAIL {r['row']['category']}: {r['row']['path']!r} [{r['row']['expected']}]: " + "; ".join(r["fails"]) + (f"  ({r['tmp']})" if r.get("tmp") else ""))
+        print(
+            f"FAIL {r['row']['category']}: {r['row']['path']!r} [{r['row']['expected']}]: "
+            + "; ".join(r["fails"])
+            + (f"  ({r['tmp']})" if r.get("tmp") else "")
+        )
     if a.v:
         for r in res:
-            print(f"{'FAIL' if r['fails'] else 'pass'} rc={r['rc']} {r['t']:.2f}s {r['row']['path']!r} {r.get('msg', '')!r}")
+            print(
+                f"{'FAIL' if r['fails'] else 'pass'} rc={r['rc']} {r['t']:.2f}s {r['row']['path']!r} {r.get('msg', '')!r}"
+            )
     if a.report:
         with open(a.report, "w") as f:
             for r in res:

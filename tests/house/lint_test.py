@@ -48,8 +48,15 @@ def lint(house):
     # The end of a pipe that nobody writes to or closes: what reads it hangs.
     reading, writing = os.pipe()
     try:
-        run = subprocess.run([house / "tools/lint.sh"], capture_output=True, text=True, check=False, timeout=60,
-                             stdin=reading, env={"PATH": path})
+        run = subprocess.run(
+            [house / "tools/lint.sh"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            stdin=reading,
+            env={"PATH": path},
+        )
     finally:
         os.close(reading)
         os.close(writing)

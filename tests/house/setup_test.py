@@ -11,8 +11,25 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOLS = ["bash", "env", "sed", "grep", "cat", "cmp", "cp", "rm", "mkdir", "dirname", "basename", "mktemp", "tail",
-         "touch", "true", "ln", "sort"]
+TOOLS = [
+    "bash",
+    "env",
+    "sed",
+    "grep",
+    "cat",
+    "cmp",
+    "cp",
+    "rm",
+    "mkdir",
+    "dirname",
+    "basename",
+    "mktemp",
+    "tail",
+    "touch",
+    "true",
+    "ln",
+    "sort",
+]
 
 
 class Machine:
@@ -44,8 +61,14 @@ class Machine:
         self.script("dpkg-query", f'printf "{lines}"; exit 1')
 
     def setup(self, *groups):
-        return subprocess.run([self.root / "tools/setup.sh", *groups], capture_output=True, text=True, check=False,
-                              stdin=subprocess.DEVNULL, env={"PATH": str(self.bin), "TMPDIR": os.fspath(self.root)})
+        return subprocess.run(
+            [self.root / "tools/setup.sh", *groups],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": str(self.bin), "TMPDIR": os.fspath(self.root)},
+        )
 
     def calls(self, name):
         return [line for line in self.log.read_text().splitlines() if line.startswith(name)]

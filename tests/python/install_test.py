@@ -38,16 +38,35 @@ def run(*arguments, **options):
 def wheel(tmp_path_factory):
     """Built without the network: nanobind and scikit-build-core come from this environment."""
     work = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", work,
-        "--config-settings", f"build-dir={work / 'build'}", ROOT)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-build-isolation",
+        "--no-deps",
+        "--no-index",
+        "--wheel-dir",
+        work,
+        "--config-settings",
+        f"build-dir={work / 'build'}",
+        ROOT,
+    )
     [made] = work.glob("ullage-*.whl")
     return made
 
 
 def test_the_wheel_holds_the_package_and_its_stubs(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"ullage/__init__.py", "ullage/_cast.py", "ullage/_core.pyi", "ullage/py.typed", "ullage/huggingface.py",
-            "ullage/torch/__init__.py", "ullage/torch/_operator.py"} <= names
+    assert {
+        "ullage/__init__.py",
+        "ullage/_cast.py",
+        "ullage/_core.pyi",
+        "ullage/py.typed",
+        "ullage/huggingface.py",
+        "ullage/torch/__init__.py",
+        "ullage/torch/_operator.py",
+    } <= names
     assert len([name for name in names if name.startswith("ullage/_core") and name.endswith(".so")]) == 1
     assert not [name for name in names if not name.startswith("ullage")]
 

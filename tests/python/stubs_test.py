@@ -13,8 +13,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def test_stubs_are_current(tmp_path):
     made = tmp_path / "_core.pyi"
-    subprocess.run([sys.executable, "-m", "nanobind.stubgen", "-m", "ullage._core", "-o", made], check=True,
-                   env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "nanobind.stubgen", "-m", "ullage._core", "-o", made],
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+    )
     stubs = ROOT / "python" / "ullage" / "_core.pyi"
     assert stubs.read_text() == made.read_text(), f"python -m nanobind.stubgen -m ullage._core -o {stubs}"
 

@@ -28,7 +28,9 @@ def make(name, dtype):
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=lambda d: str(d)[6:])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=lambda d: str(d)[6:]
+)
 def test_rows_and_heads(name, dtype):
     query, key, value = make(name, dtype)
     options = dict(CASES[name])
@@ -70,8 +72,12 @@ def test_rows_and_heads(name, dtype):
     torch.testing.assert_close(heads.score_norm, score_norm, **near)
     torch.testing.assert_close(heads.max_abs, visible.abs().amax((-1, -2)), **near)
     torch.testing.assert_close(heads.probability_norm, torch.linalg.matrix_norm(p), **near)
-    torch.testing.assert_close(heads.kappa_softmax_lower, heads.score_norm / heads.probability_norm * heads.jacobian_lower)
-    torch.testing.assert_close(heads.kappa_softmax_upper, heads.score_norm / heads.probability_norm * heads.jacobian_upper)
+    torch.testing.assert_close(
+        heads.kappa_softmax_lower, heads.score_norm / heads.probability_norm * heads.jacobian_lower
+    )
+    torch.testing.assert_close(
+        heads.kappa_softmax_upper, heads.score_norm / heads.probability_norm * heads.jacobian_upper
+    )
     expected = torch.linalg.matrix_norm(query.double()) * torch.linalg.matrix_norm(key.double()).repeat_interleave(2, 1)
     torch.testing.assert_close(found.kappa_score(query, key), expected / (score_norm * math.sqrt(8)), **near)
     if not options and sinks is None:

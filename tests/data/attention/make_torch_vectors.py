@@ -2,6 +2,7 @@
 
 Run with the project's pinned torch; the C++ tests read the file, never torch itself.
 """
+
 import json
 import pathlib
 
@@ -36,11 +37,26 @@ def run(name, b, hq, hkv, n, m, d, dv, *, causal=None, window=None, cap=0.0, bia
     out = p @ vv
     out.backward(go)
     flat = lambda x: None if x is None else x.detach().flatten().tolist()
-    return dict(name=name, shape=[b, hq, hkv, n, m, d, dv], causal=causal, window=window, soft_cap=cap, scale=scale,
-                q=flat(q), k=flat(k), v=flat(v), grad_output=flat(go), bias=flat(added), sinks=flat(sink),
-                output=flat(out), grad_q=flat(q.grad), grad_k=flat(k.grad), grad_v=flat(v.grad),
-                grad_sinks=None if sink is None else flat(sink.grad),
-                log_sum_exp=flat(torch.logsumexp(s, -1)))
+    return dict(
+        name=name,
+        shape=[b, hq, hkv, n, m, d, dv],
+        causal=causal,
+        window=window,
+        soft_cap=cap,
+        scale=scale,
+        q=flat(q),
+        k=flat(k),
+        v=flat(v),
+        grad_output=flat(go),
+        bias=flat(added),
+        sinks=flat(sink),
+        output=flat(out),
+        grad_q=flat(q.grad),
+        grad_k=flat(k.grad),
+        grad_v=flat(v.grad),
+        grad_sinks=None if sink is None else flat(sink.grad),
+        log_sum_exp=flat(torch.logsumexp(s, -1)),
+    )
 
 
 cases = [
@@ -58,7 +74,8 @@ with torch.no_grad():
         b, hq, hkv, n, m, d, dv = c["shape"]
         t = lambda key, h, r, w: torch.tensor(c[key], dtype=torch.float64).view(b, h, r, w)
         ref = torch.nn.functional.scaled_dot_product_attention(
-            t("q", hq, n, d), t("k", hkv, m, d), t("v", hkv, m, dv), is_causal=c["causal"] is not None)
+            t("q", hq, n, d), t("k", hkv, m, d), t("v", hkv, m, dv), is_causal=c["causal"] is not None
+        )
         assert torch.allclose(ref.flatten(), torch.tensor(c["output"], dtype=torch.float64), atol=1e-14)
 
 path = pathlib.Path(__file__).with_name("torch_vectors.json")
