@@ -32,6 +32,7 @@ def beside_torch(options):
     sys.path.insert(0, str(options.build / "python"))
     try:
         import torch
+
         import ullage
     except ImportError as missing:
         return [], f"beside PyTorch: left out, {missing}"

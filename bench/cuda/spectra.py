@@ -40,7 +40,10 @@ def beside_torch(rounds, layers, heads, kv_heads, head_dim, width):
     if not torch.cuda.is_available():
         return {"left out": "PyTorch sees no GPU"}
     generator = torch.Generator(device="cuda").manual_seed(1)
-    normal = lambda *shape: torch.randn(*shape, generator=generator, device="cuda").mul_(0.02).bfloat16()
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, device="cuda").mul_(0.02).bfloat16()
+
     unit = torch.nn.functional.normalize
     queries = [normal(heads, head_dim, width) for _ in range(layers)]
     keys = [normal(kv_heads, head_dim, width) for _ in range(layers)]

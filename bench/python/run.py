@@ -19,6 +19,7 @@ import peer  # noqa: E402
 
 peer.hold_to_avx2()
 import torch  # noqa: E402  (after the variables that it reads)
+
 import ullage.torch  # noqa: E402
 
 PAGE = ROOT / "docs/attention.md"

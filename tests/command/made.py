@@ -21,7 +21,10 @@ def llama(
     config=None,
 ):
     rng = np.random.default_rng(seed)
-    normal = lambda *shape: (scale * rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+    def normal(*shape):
+        return (scale * rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
     tensors = {"model.embed_tokens.weight": normal(64, width), "model.norm.weight": np.ones(width, np.float32)}
     for i in range(layers):
         stem = f"model.layers.{i}."

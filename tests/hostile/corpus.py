@@ -19,8 +19,20 @@ files are only made with --with-sparse.  Copy the corpus with tar, not with a to
 follows links or reads FIFOs.
 """
 
-import argparse, io, json, os, pickle, re, shutil, socket, stat, struct, sys, zipfile, zlib
+import argparse
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import socket
+import struct
+import sys
+import zipfile
+import zlib
 from pathlib import Path
+
 import numpy as np
 
 ESC = "\x1b"
@@ -72,7 +84,10 @@ SIZES = dict(
 # ---------------------------------------------------------------- tensors and the container
 def weights(seed=7):
     g = np.random.default_rng(seed)
-    n = lambda *s: (g.standard_normal(s) / np.sqrt(s[-1])).astype(np.float32)
+
+    def n(*s):
+        return (g.standard_normal(s) / np.sqrt(s[-1])).astype(np.float32)
+
     w = {"model.embed_tokens.weight": n(V, D)}
     for i in range(L):
         p = f"model.layers.{i}."
@@ -381,7 +396,10 @@ def valid(c):
 def header(c):
     K = "header"
     j, data = split(st(weights()))
-    e = lambda slug, b, note="", exp="error", **k: c.ck(slug, k.pop("cat", K), exp, blob=b, note=note, **k)
+
+    def e(slug, b, note="", exp="error", **k):
+        return c.ck(slug, k.pop("cat", K), exp, blob=b, note=note, **k)
+
     e("empty_file", b"")
     for i in (1, 7):
         e(f"only_{i}_bytes", b"\x08" * i)
@@ -718,7 +736,7 @@ def names(c):
         ("html_script", XSS),
         ("html_img", IMG),
         ("html_close", f"</script></pre></td></table>{XSS}"),
-        ("html_attr", f'" onmouseover="hr_xss()" \''),
+        ("html_attr", '" onmouseover="hr_xss()" \''),
         ("json_break", '"}],"injected":true,"x":[{"'),
         ("markdown", "[x](javascript:hr_xss()) | a | b |"),
         ("csv_formula", '=HYPERLINK("http://x")'),
@@ -852,7 +870,7 @@ def index(c):
         ("passwd_relative", "../../../../../../../../etc/passwd"),
         ("passwd_absolute", "/etc/passwd"),
         ("valid_sibling", "../001_f32/model.safetensors"),
-        ("dot_slash_up", f"./x/../../001_f32/model.safetensors"),
+        ("dot_slash_up", "./x/../../001_f32/model.safetensors"),
         ("backslash", "..\\..\\etc\\passwd"),
         ("file_url", "file:///etc/passwd"),
         ("http_url", "http://127.0.0.1:1/x.safetensors"),
@@ -922,7 +940,7 @@ def index(c):
     )
     i(
         "weight_map_dup_key",
-        lambda ix: json.dumps(ix).replace('"weight_map": {', '"weight_map": {"%s": "%s",' % (Q0, S2)).encode(),
+        lambda ix: json.dumps(ix).replace('"weight_map": {', f'"weight_map": {{"{Q0}": "{S2}",').encode(),
         note="key twice, two shards",
     )
     i(
@@ -978,7 +996,10 @@ def index(c):
 
 def config(c):
     K = "config"
-    e = lambda slug, cfg=None, exp="error", want=None, note="", **k: c.ck(slug, K, exp, want, note, cfg=cfg, **k)
+
+    def e(slug, cfg=None, exp="error", want=None, note="", **k):
+        return c.ck(slug, K, exp, want, note, cfg=cfg, **k)
+
     e("missing", False, want=r"(?i)config")
     for nm, b in (
         ("empty", b""),
@@ -1067,8 +1088,13 @@ def config(c):
     e("dtype_garbage", dict(torch_dtype="evil"), "any")
     e("max_pos_negative", dict(max_position_embeddings=-1), "any")
     K2 = "missing_tensor"
-    m = lambda slug, fn, exp="error", want=None, note="", cat=K2: c.ck(slug, cat, exp, want, note, mod=fn)
-    drop = lambda s: lambda w: {k: v for k, v in w.items() if s not in k}
+
+    def m(slug, fn, exp="error", want=None, note="", cat=K2):
+        return c.ck(slug, cat, exp, want, note, mod=fn)
+
+    def drop(s):
+        return lambda w: {k: v for k, v in w.items() if s not in k}
+
     m("no_q_proj_layer0", drop(Q0), want="(?i)q_proj")
     m("no_k_proj_layer1", drop("layers.1.self_attn.k_proj"), want="(?i)k_proj")
     m("no_attention_at_all", drop("self_attn"))
@@ -1076,7 +1102,10 @@ def config(c):
     m("no_input_norm", drop("input_layernorm"), "any")
     m("no_embed", drop("embed_tokens"), "any")
     K3 = "wrong_shape"
-    sh = lambda name, a: lambda w: w.update({name: np.ones(a, np.float32)})
+
+    def sh(name, a):
+        return lambda w: w.update({name: np.ones(a, np.float32)})
+
     for nm, t, s in (
         ("q_rank1", Q0, (1024,)),
         ("q_rank3", Q0, (4, 8, 32)),
@@ -1195,7 +1224,10 @@ def pickles(c):
     m = c.marker
     ev = pickle.dumps(Evil(m[0]), 2)
     glob = b"cbuiltins\nopen\n(V" + m[2].encode() + b"\nVw\ntR."  # protocol 0 GLOBAL + REDUCE
-    p = lambda slug, b, fname, exp="error", note="", **k: c.ck(slug, K, exp, want, note, blob=b, fname=fname, **k)
+
+    def p(slug, b, fname, exp="error", note="", **k):
+        return c.ck(slug, K, exp, want, note, blob=b, fname=fname, **k)
+
     p("bin_raw", ev, "pytorch_model.bin", note="executes on unpickling: creates a marker file")
     p("bin_proto0", glob, "pytorch_model.bin")
     p(
@@ -1261,7 +1293,10 @@ def pickles(c):
         note="Python in the directory must never run",
     )
     K = "zip"
-    p2 = lambda slug, b, fname, note="": c.ck(slug, K, "error", want, note, blob=b, fname=fname)
+
+    def p2(slug, b, fname, note=""):
+        return c.ck(slug, K, "error", want, note, blob=b, fname=fname)
+
     p2("bomb_4gib", zip_bomb(), "pytorch_model.bin", "4 MB that inflates to almost 4 GiB")
     p2(
         "bomb_nested",
@@ -1309,21 +1344,30 @@ def pickles(c):
 
 def gguf(c):
     K = "gguf"
-    S = lambda s: struct.pack("<Q", len(s)) + s
-    kv = lambda k, t, v: S(k) + struct.pack("<I", t) + v
+
+    def S(s):
+        return struct.pack("<Q", len(s)) + s
+
+    def kv(k, t, v):
+        return S(k) + struct.pack("<I", t) + v
+
     arch = kv(b"general.architecture", 8, S(b"llama"))
 
     def f(nt, nkv, kvs, tis, data=b"", ver=3, magic=b"GGUF", al=32):
         b = magic + struct.pack("<IQQ", ver, nt & (2**64 - 1), nkv & (2**64 - 1)) + kvs + tis
         return b + bytes(-len(b) % al) + data
 
-    ti = lambda n, dims, ty, off, nd=None: (
-        S(n)
-        + struct.pack("<I", len(dims) if nd is None else nd)
-        + b"".join(struct.pack("<Q", d & (2**64 - 1)) for d in dims)
-        + struct.pack("<IQ", ty, off & (2**64 - 1))
-    )
-    u32 = lambda k, v: kv(k, 4, struct.pack("<I", v))
+    def ti(n, dims, ty, off, nd=None):
+        return (
+            S(n)
+            + struct.pack("<I", len(dims) if nd is None else nd)
+            + b"".join(struct.pack("<Q", d & (2**64 - 1)) for d in dims)
+            + struct.pack("<IQ", ty, off & (2**64 - 1))
+        )
+
+    def u32(k, v):
+        return kv(k, 4, struct.pack("<I", v))
+
     cases = dict(
         magic_only=b"GGUF",
         bad_magic=f(0, 0, b"", b"", magic=b"GGJT"),
@@ -1530,9 +1574,9 @@ def numbers(c):
 
         return f
 
-    full = lambda v, key="": (
-        lambda w: w.update({k: np.full_like(a, v) for k, a in w.items() if key in k and a.ndim == 2})
-    )
+    def full(v, key=""):
+        return lambda w: w.update({k: np.full_like(a, v) for k, a in w.items() if key in k and a.ndim == 2})
+
     m("nan_one_q", put(Q0, (3, 5), np.nan), "any", NF)
     m("nan_last_k", put(K0, (-1, -1), np.nan), "any", NF)
     m("nan_all_q", full(np.nan, "q_proj"), "any", NF)

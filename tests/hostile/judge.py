@@ -20,7 +20,20 @@ A case passes when
     of the environment, a JSON report that does not parse.
 """
 
-import argparse, collections, concurrent.futures as cf, json, os, re, resource, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
+import argparse
+import collections
+import concurrent.futures as cf
+import json
+import os
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 try:

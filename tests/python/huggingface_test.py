@@ -5,12 +5,13 @@ import warnings
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import dense
 import pytest
 import torch
 import transformers as hf
-import ullage.huggingface
 from transformers import masking_utils as mu
+
+import dense
+import ullage.huggingface
 from ullage.torch import _operator, attention_path
 
 VOCABULARY, TOKENS = 61, 24

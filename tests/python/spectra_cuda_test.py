@@ -16,7 +16,10 @@ HEADS, KV_HEADS, HEAD_DIM, WIDTH = 8, 2, 64, 520
 
 def layer(dtype, device, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: torch.randn(*shape, generator=generator).to(dtype).to(device)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator).to(dtype).to(device)
+
     return ullage.Heads(
         normal(HEADS * HEAD_DIM, WIDTH) + 1,
         normal(KV_HEADS * HEAD_DIM, WIDTH),
@@ -87,7 +90,10 @@ def test_a_captured_graph_replays():
 def test_cupy_arrays():
     cupy = pytest.importorskip("cupy")
     own = layer(torch.float32, "cpu")
-    array = lambda x: cupy.asarray(x.numpy())
+
+    def array(x):
+        return cupy.asarray(x.numpy())
+
     found = ullage.spectra(
         ullage.Heads(array(own.query), array(own.key), HEADS, KV_HEADS, array(own.query_gain), layer_norm=True)
     )

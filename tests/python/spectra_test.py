@@ -27,7 +27,10 @@ def truth(layer):
 
     query = folded(layer.query, layer.query_gain)
     key = folded(layer.key, layer.query_gain if layer.key_gain is None else layer.key_gain)
-    norm = lambda m: np.linalg.svd(m, compute_uv=False)[0]
+
+    def norm(m):
+        return np.linalg.svd(m, compute_uv=False)[0]
+
     found = []
     for head in range(layer.heads):
         g = head // (layer.heads // layer.kv_heads)
@@ -105,7 +108,10 @@ def test_power_iteration_comes_from_below():
 def test_torch_tensors_in_cpu_memory():
     torch = pytest.importorskip("torch")
     layer = problem(ml_dtypes.bfloat16)
-    tensor = lambda x: torch.from_numpy(np.asarray(x, np.float32)).bfloat16().requires_grad_()
+
+    def tensor(x):
+        return torch.from_numpy(np.asarray(x, np.float32)).bfloat16().requires_grad_()
+
     on_torch = ullage.Heads(
         tensor(layer.query), tensor(layer.key), HEADS, KV_HEADS, tensor(layer.query_gain), layer_norm=True
     )

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
-import dense
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
+
+import dense
 from ullage.torch import SOFTMAXES, attention, attention_path
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)

@@ -1,8 +1,9 @@
 """torch.ops.ullage.attention as PyTorch's own machinery sees it: opcheck, and torch.compile without a graph break."""
 
-import dense
 import pytest
 import torch
+
+import dense
 from ullage.torch import attention
 
 OPTIONS = {

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+
 from ullage.torch import attention_path
 
 PROGRAM = """

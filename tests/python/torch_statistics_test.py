@@ -2,9 +2,10 @@
 
 import math
 
-import dense
 import pytest
 import torch
+
+import dense
 from ullage.torch import attention
 
 CASES = {

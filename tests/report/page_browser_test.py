@@ -278,7 +278,10 @@ def test_heat_map_switches_its_values(visit):
     cell = page.locator("#figure-1 [role=gridcell]").first
     before = cell.get_attribute("aria-label")
     page.locator("#figure-1").get_by_role("button", name="large").click()
-    value = lambda text: float(text.split(": ")[1].split(" ")[0])
+
+    def value(text):
+        return float(text.split(": ")[1].split(" ")[0])
+
     assert value(page.locator("#figure-1 [role=gridcell]").first.get_attribute("aria-label")) == pytest.approx(
         value(before) + 7, abs=0.01
     )
@@ -314,8 +317,13 @@ def test_text_has_contrast_in_both_themes_and_the_button_changes_them(visit, the
         (".data th button", ".data th"),
     ]:
         assert contrast(text, ground) >= 4.5, text
-    is_dark = lambda: luminance(page.locator("body").evaluate(style, "backgroundColor")) < 0.2
-    fill = lambda: page.locator("#figure-1 [role=gridcell]").nth(100).get_attribute("fill")
+
+    def is_dark():
+        return luminance(page.locator("body").evaluate(style, "backgroundColor")) < 0.2
+
+    def fill():
+        return page.locator("#figure-1 [role=gridcell]").nth(100).get_attribute("fill")
+
     assert is_dark() == (theme == "dark")
     before = fill()
     page.locator("#theme").click()

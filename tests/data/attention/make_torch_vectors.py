@@ -36,7 +36,10 @@ def run(name, b, hq, hkv, n, m, d, dv, *, causal=None, window=None, cap=0.0, bia
     p = torch.softmax(s, -1)[..., :m]
     out = p @ vv
     out.backward(go)
-    flat = lambda x: None if x is None else x.detach().flatten().tolist()
+
+    def flat(x):
+        return None if x is None else x.detach().flatten().tolist()
+
     return dict(
         name=name,
         shape=[b, hq, hkv, n, m, d, dv],
@@ -72,7 +75,10 @@ cases = [
 with torch.no_grad():
     for c in (cases[0], cases[1]):
         b, hq, hkv, n, m, d, dv = c["shape"]
-        t = lambda key, h, r, w: torch.tensor(c[key], dtype=torch.float64).view(b, h, r, w)
+
+        def t(key, h, r, w):
+            return torch.tensor(c[key], dtype=torch.float64).view(b, h, r, w)
+
         ref = torch.nn.functional.scaled_dot_product_attention(
             t("q", hq, n, d), t("k", hkv, m, d), t("v", hkv, m, dv), is_causal=c["causal"] is not None
         )
