@@ -48,9 +48,9 @@ BAD = re.compile(
 )
 CTRL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]")
 TOKEN = re.compile(
-    r"<script>\s*hr_xss|<img src=x onerror=hr_xss|href=[\"']?javascript:hr_xss|\son\w+=[\"']hr_xss", re.I
+    r"<script>\s*ullage_xss|<img src=x onerror=ullage_xss|href=[\"']?javascript:ullage_xss|\son\w+=[\"']ullage_xss", re.I
 )
-SECRET = "hr-secret-3b1f9c"
+SECRET = "ullage-secret-3b1f9c"
 LEAK = re.compile(r"root:[^:\n]*:0:0:|" + SECRET)
 
 
@@ -90,7 +90,7 @@ def read(p, lim=64 << 20):
 
 def run_one(row, root, tmpl, opt):
     path = root / row["path"]
-    tmp = Path(tempfile.mkdtemp(prefix="hr_run_"))
+    tmp = Path(tempfile.mkdtemp(prefix="ullage_run_"))
     out, html = tmp / "report.json", tmp / "report.html"
     cmd = [a.replace("{path}", str(path)).replace("{out}", str(out)).replace("{html}", str(html)) for a in tmpl]
     before = snapshot(path)
@@ -99,7 +99,7 @@ def run_one(row, root, tmpl, opt):
         "HOME": str(tmp),
         "TMPDIR": str(tmp),
         "LC_ALL": "C.UTF-8",
-        "HR_SECRET": SECRET,
+        "ULLAGE_SECRET": SECRET,
         "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=1"),
         "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1"),
     }
@@ -210,9 +210,9 @@ def run_one(row, root, tmpl, opt):
         fails.append(f"nothing matches {row['want']!r}")
     if (
         any(root.glob("MARKER_*"))
-        or list(tmp.glob("hr_pwn*"))
-        or os.path.exists("/tmp/hr_pwn")
-        or os.path.exists("/tmp/hr_pwn2")
+        or list(tmp.glob("ullage_pwn*"))
+        or os.path.exists("/tmp/ullage_pwn")
+        or os.path.exists("/tmp/ullage_pwn2")
     ):
         fails.append("MARKER FILE CREATED: payload was executed or a path escaped")
     if snapshot(path) != before:
