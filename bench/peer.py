@@ -122,7 +122,8 @@ def document_scan():
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a",
+        "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; "
+        "memory is the most of that one, of a",
         "70B-shaped layer and of GPT-2 XL's shapes.",
         "",
     ]

@@ -138,7 +138,7 @@ def compare_with_library(f, inputs, codes, fp64):
     with np.errstate(all="ignore"):
         theirs = values.astype(native or getattr(ml_dtypes, ML_DTYPES[f.name]))
     theirs = theirs.view(f"uint{8 * theirs.itemsize}")
-    for pattern, value, ours, code in zip(inputs, values, codes, map(int, theirs)):
+    for pattern, value, ours, code in zip(inputs, values, codes, map(int, theirs), strict=True):
         if f.is_nan(ours) and f.is_nan(code) or f.nan == "none" and np.isnan(value):
             continue
         if f.name == "e8m0" and value < 1.5 * 2.0**-127:  # their subnormal inputs are rounded up
@@ -189,7 +189,7 @@ def stochastic_file():
                     "words": [f"{word:08x}" for word in words],
                     "inputs": [f"{p:08x}" for p in inputs],
                     "codes": {
-                        o: [exact.encode(f, x, "stochastic", o, word) for x, word in zip(unpacked, words)]
+                        o: [exact.encode(f, x, "stochastic", o, word) for x, word in zip(unpacked, words, strict=True)]
                         for o in exact.OVERFLOWS
                     },
                 }
@@ -337,7 +337,7 @@ def nvfp4_file():
         everything = min(exact.divide32(2688 << SCALE, amax), FLT_MAX) if amax else FLT_MAX
         decode_all = exact.divide32(one, everything)
         scale_codes, scales, codes = [], [], []
-        for row, found in zip(rows, magnitudes):
+        for row, found in zip(rows, magnitudes, strict=True):
             codes.append([])
             for at in range(0, len(row), 16):
                 wanted = exact.multiply32(exact.divide32(max(found[at : at + 16]), six), everything)

@@ -137,7 +137,7 @@ def interleaved(calls, rounds, budget=0.1):
 
 def ratio(times, slow, fast):
     """Median of slow / fast within rounds, and the span of its middle half."""
-    ratios = sorted(a / b for a, b in zip(times[slow], times[fast]))
+    ratios = sorted(a / b for a, b in zip(times[slow], times[fast], strict=True))
     quarter = len(ratios) // 4
     return {"median": statistics.median(ratios), "low": ratios[quarter], "high": ratios[-1 - quarter]}
 
@@ -165,7 +165,7 @@ def measure(library, name, shape, options):
         "output_difference": (output.float() - problem.output.float()).abs().max().item(),
         "gradient_difference": max(
             ((leaf.grad - grad).abs().max() / leaf.grad.abs().max()).item()
-            for leaf, grad in zip(problem.leaves, problem.grads)
+            for leaf, grad in zip(problem.leaves, problem.grads, strict=True)
         ),
     }
     return row | by_cpu_time(library, shape, options)
@@ -211,7 +211,8 @@ def show(row):
 
     def line(label, torch_name, name, gflops, speed, rest):
         print(
-            f"  {label:26s} torch {seconds_of[torch_name] * 1e3:8.2f} ms  ours {seconds_of[name] * 1e3:8.2f} ms  {gflops:5.0f} GFLOP/s"
+            f"  {label:26s} torch {seconds_of[torch_name] * 1e3:8.2f} ms  ours {seconds_of[name] * 1e3:8.2f} ms"
+            f"  {gflops:5.0f} GFLOP/s"
             f"  ratio {speed['median']:.2f} [{speed['low']:.2f}, {speed['high']:.2f}]{rest}"
         )
 

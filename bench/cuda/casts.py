@@ -86,7 +86,8 @@ def main():
         f"memory {found['clocks.mem']} MHz; median of {options.rounds} rounds"
     )
     print(
-        f"{'from':5} {'to':5} {'rounding':13} {'counts':6} {'elements':>10} {'us':>9} {'GB/s':>8} {'copy':>8}  share (quartiles)"
+        f"{'from':5} {'to':5} {'rounding':13} {'counts':6} {'elements':>10} "
+        f"{'us':>9} {'GB/s':>8} {'copy':>8}  share (quartiles)"
     )
     for row in copies:
         low, high = row["quartiles"]

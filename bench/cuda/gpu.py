@@ -39,7 +39,10 @@ def record(benchmark, result):
 
 
 def spectra_table(report):
-    yield "| GPU, model | reading Q and K once | refresh by power iteration, in readings | Grams and certificates | PyTorch: power iteration, over ours |"
+    yield (
+        "| GPU, model | reading Q and K once | refresh by power iteration, in readings | Grams and certificates "
+        "| PyTorch: power iteration, over ours |"
+    )
     yield "|---|---|---|---|---|"
     for name, benchmarks in report["gpus"].items():
         for model, figures in benchmarks.get("spectra", {}).get("models", {}).items():

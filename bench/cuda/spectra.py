@@ -99,19 +99,23 @@ def main():
         f"memory {found['clocks.mem']} MHz; milliseconds, median of {options.rounds} rounds"
     )
     print(
-        f"{'model':22} {'read':>7} {'GB/s':>6} {'power 0':>8} {'power 1':>8} {'reads':>6} {'stored':>8} {'folded':>8} {'FP64 heads':>10}"
+        f"{'model':22} {'read':>7} {'GB/s':>6} {'power 0':>8} {'power 1':>8} {'reads':>6} "
+        f"{'stored':>8} {'folded':>8} {'FP64 heads':>10}"
     )
     for name, model in models.items():
         middle = {key[:-3]: value[1] for key, value in model.items() if key.endswith(" ms")}
         print(
-            f"{name:22} {middle['read']:7.3f} {model['weight_bytes'] / middle['read'] / 1e6:6.0f} {middle['power iteration 0']:8.3f} "
-            f"{middle['power iteration 1']:8.3f} {middle['power iteration 1'] / middle['read']:6.2f} {middle['spectra stored']:8.2f} "
+            f"{name:22} {middle['read']:7.3f} {model['weight_bytes'] / middle['read'] / 1e6:6.0f} "
+            f"{middle['power iteration 0']:8.3f} "
+            f"{middle['power iteration 1']:8.3f} {middle['power iteration 1'] / middle['read']:6.2f} "
+            f"{middle['spectra stored']:8.2f} "
             f"{middle['spectra folded']:8.2f} {model['heads in FP64']:10}"
         )
     model = models["llama-2-7b"]
     reads = model["power iteration 1 ms"][1] / model["read ms"][1]
     print(
-        f"llama-2-7b: a refresh by power iteration takes {reads:.2f} readings of its weights (wanted: at most {MOST_READS}), Grams and "
+        f"llama-2-7b: a refresh by power iteration takes {reads:.2f} readings of its weights (wanted: at most {MOST_READS}), "
+        "Grams and "
         f"certificates {model['spectra folded ms'][1]:.1f} ms (wanted: under {MOST_MS})"
     )
     print("PyTorch:", torch)

@@ -6,8 +6,8 @@
 Two kinds of run, each with its contenders by turns in one process, arrays of 256 MB and more, counts on:
 formats_cast_bench casts into memory that is there, against memcpy into memory that is there, on each CPU path that this
 machine has, on one thread (its own CPU clock) and on all (the wall's). Here, ullage.cast, Tensor.to and ndarray.astype
-each make their result, but in place, where it is there. Machines are shared and their memory's speed changes from minute to minute: read the ratios,
-and the quartiles beside them. The result goes to bench/results/formats.json, with the CPU's name.
+each make their result, but in place, where it is there. Machines are shared and their memory's speed changes from minute
+to minute: read the ratios, and the quartiles beside them. The result goes to bench/results/formats.json, with the CPU's name.
 """
 
 import argparse

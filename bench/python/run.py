@@ -67,7 +67,7 @@ def measure(shape, dtype, rounds):
             times[name].append(peer.timed(lambda: [call() for _ in range(repeats[name])]) / repeats[name])
     return {"seconds": {name: peer.middle(values)[1] for name, values in times.items()}} | {
         f"{kind}: torch over ullage": peer.middle(
-            [a / b for a, b in zip(times[f"torch {kind}"], times[f"ullage {kind}"])]
+            [a / b for a, b in zip(times[f"torch {kind}"], times[f"ullage {kind}"], strict=True)]
         )
         for kind in ("forward", "both")
     }

@@ -137,7 +137,8 @@ def main():
     machine = peer.machine()
     size = (folder / "model.safetensors").stat().st_size
     print(
-        f"{machine['cpu']}, path {machine['path']}, {threads} threads; {layers} layers, {size / 2**20:.0f} MiB; median (quartiles) of {options.rounds} rounds"
+        f"{machine['cpu']}, path {machine['path']}, {threads} threads; {layers} layers, {size / 2**20:.0f} MiB; "
+        f"median (quartiles) of {options.rounds} rounds"
     )
 
     def line(label, name, unit, note=""):
@@ -164,7 +165,8 @@ def main():
         runs = [scan(other, count, threads) for _ in range(3)]
         shapes[shape] = {"layers": count, "seconds": min(s for s, _ in runs), "peak memory MiB": runs[-1][1]}
         print(
-            f"  {shape}: {count} layer{'s' if count > 1 else ''} in {shapes[shape]['seconds']:.3f} s, {shapes[shape]['peak memory MiB']:.0f} MiB"
+            f"  {shape}: {count} layer{'s' if count > 1 else ''} in {shapes[shape]['seconds']:.3f} s, "
+            f"{shapes[shape]['peak memory MiB']:.0f} MiB"
         )
     print(f"  peak memory, llama-2-7b: {rounds[-1]['memory']:.0f} MiB")
     headers = [header_seconds(many_tensors(work)) for _ in range(options.rounds)]

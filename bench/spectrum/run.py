@@ -49,7 +49,8 @@ def main():
     )
     machine = peer.machine()
     print(
-        f"{machine['cpu']}, path {path}, {threads} threads; {HEADS} heads of {HEAD_DIM} x {WIDTH}; median (quartiles) of {options.rounds} rounds"
+        f"{machine['cpu']}, path {path}, {threads} threads; {HEADS} heads of {HEAD_DIM} x {WIDTH}; "
+        f"median (quartiles) of {options.rounds} rounds"
     )
     print(f"  ullage   {mine[1] * 1e3:8.1f} ms ({mine[0] * 1e3:.1f} to {mine[2] * 1e3:.1f})")
     print(f"  PyTorch  {other[1] * 1e3:8.1f} ms ({other[0] * 1e3:.1f} to {other[2] * 1e3:.1f})")

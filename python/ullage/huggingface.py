@@ -72,7 +72,9 @@ def _band(mask_function):
         band = _band(part)
         if band is None:
             return None
-        left, right = (b if a is None else a if b is None else min(a, b) for a, b in zip((left, right), band))
+        left, right = (
+            b if a is None else a if b is None else min(a, b) for a, b in zip((left, right), band, strict=True)
+        )
     return left, right
 
 

@@ -1,4 +1,4 @@
-"""conformance/*.json and the golden files: what their generator writes, in the shape of their schema, and true of other libraries too."""
+"""conformance/*.json and the golden files are what their generator writes, follow their schema, and hold of other libraries."""
 
 import json
 import pathlib

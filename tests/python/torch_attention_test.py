@@ -106,7 +106,7 @@ def test_output_and_gradients(name, dtype, softmax):
     # Twice what unfused attention of the same dtype is off by, and a floor: sums of at most 64 terms. The exact one is
     # FP64 too.
     unit = (8 if dtype == torch.float64 else 1) * torch.finfo(dtype).eps
-    for found, wanted, other in zip(ours, exact, unfused):
+    for found, wanted, other in zip(ours, exact, unfused, strict=True):
         assert found.shape == wanted.shape
         assert not found.isnan().any()
         bound = 2 * (other - wanted).abs().max() + 4 * unit * wanted.abs().max()
@@ -213,8 +213,8 @@ def test_strides_change_no_bit(layout, dtype):
     tensors, grad, options = make("grouped", dtype)
     expected = run(attention, tensors, grad, options)
     moved = [LAYOUTS[layout](x.detach()).requires_grad_() for x in tensors]
-    assert all(torch.equal(a, b) for a, b in zip(moved, tensors))
-    for found, wanted in zip(run(attention, moved, LAYOUTS[layout](grad), options), expected):
+    assert all(torch.equal(a, b) for a, b in zip(moved, tensors, strict=True))
+    for found, wanted in zip(run(attention, moved, LAYOUTS[layout](grad), options), expected, strict=True):
         assert torch.equal(found, wanted)
 
 
@@ -289,7 +289,7 @@ def test_bits_depend_on_nothing_but_the_tensors():
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 def test_autocast_takes_the_dtype_it_is_set_to():

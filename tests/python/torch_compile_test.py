@@ -62,7 +62,7 @@ def test_one_graph_forward_and_backward(name, dynamic):
     for function in (layer, compiled):
         loss, output = function(*leaves)
         results.append([loss, output, *torch.autograd.grad(loss, leaves)])
-    assert all(torch.equal(a, b) for a, b in zip(*results))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.long

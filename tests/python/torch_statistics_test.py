@@ -47,13 +47,13 @@ def test_rows_and_heads(name, dtype):
     top = all_scores.max(-1).values
     ordered = all_scores.sort(-1, descending=True).values
     weights = torch.exp(all_scores - torch.where(some, top, 0.0)[..., None])
-    l, squares = weights.sum(-1), weights.square().sum(-1)
+    total, squares = weights.sum(-1), weights.square().sum(-1)
     # Sums in FP32, of scores of which the largest is about 20 and the errors are relative to it.
     near = {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(found.keys, keys.double(), rtol=0, atol=0)
     torch.testing.assert_close(found.maximum, top, **near)
     torch.testing.assert_close(found.second, ordered[..., 1], **near)
-    torch.testing.assert_close(found.tail, torch.where(some, l - 1, 0.0), **near)
+    torch.testing.assert_close(found.tail, torch.where(some, total - 1, 0.0), **near)
     torch.testing.assert_close(found.tail_squares, torch.where(some, squares - 1, 0.0), **near)
     visible = s.masked_fill(~seen, 0)
     torch.testing.assert_close(found.max_abs, visible.abs().amax(-1), **near)
@@ -62,7 +62,7 @@ def test_rows_and_heads(name, dtype):
         assert (found.repeats == 2).all()
 
     heads = found.heads()
-    p = weights / torch.where(l == 0, 1.0, l)[..., None]
+    p = weights / torch.where(total == 0, 1.0, total)[..., None]
     jacobian = torch.diag_embed(p) - p[..., :, None] * p[..., None, :]
     norm = torch.linalg.matrix_norm(jacobian, 2).amax(-1)
     assert (heads.jacobian_lower <= norm * (1 + 1e-4)).all() and (norm <= heads.jacobian_upper * (1 + 1e-4)).all()

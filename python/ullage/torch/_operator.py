@@ -207,7 +207,7 @@ def _backward(grad_output, output, log_sum_exp, query, key, value, band, bias, p
         computed[3] if sinks is not None else None,
         recipe,
     )
-    for grad, found in zip(grads, computed):
+    for grad, found in zip(grads, computed, strict=True):
         if found is not grad:
             grad.copy_(found)
     return grads

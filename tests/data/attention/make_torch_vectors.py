@@ -5,6 +5,7 @@ Run with the project's pinned torch; the C++ tests read the file, never torch it
 
 import json
 import pathlib
+import sys
 
 import torch
 
@@ -73,16 +74,17 @@ cases = [
 ]
 # The definition above against PyTorch's own kernel where that has the options.
 with torch.no_grad():
-    for c in (cases[0], cases[1]):
-        b, hq, hkv, n, m, d, dv = c["shape"]
-
-        def t(key, h, r, w):
-            return torch.tensor(c[key], dtype=torch.float64).view(b, h, r, w)
-
-        ref = torch.nn.functional.scaled_dot_product_attention(
-            t("q", hq, n, d), t("k", hkv, m, d), t("v", hkv, m, dv), is_causal=c["causal"] is not None
-        )
-        assert torch.allclose(ref.flatten(), torch.tensor(c["output"], dtype=torch.float64), atol=1e-14)
+    for case in (cases[0], cases[1]):
+        batch, query_heads, kv_heads, queries, keys, width, value_width = case["shape"]
+        shapes = {
+            "q": (batch, query_heads, queries, width),
+            "k": (batch, kv_heads, keys, width),
+            "v": (batch, kv_heads, keys, value_width),
+        }
+        tensors = [torch.tensor(case[key], dtype=torch.float64).view(shape) for key, shape in shapes.items()]
+        output = torch.nn.functional.scaled_dot_product_attention(*tensors, is_causal=case["causal"] is not None)
+        if not torch.allclose(output.flatten(), torch.tensor(case["output"], dtype=torch.float64), atol=1e-14):
+            sys.exit("the definition and PyTorch's kernel differ")
 
 path = pathlib.Path(__file__).with_name("torch_vectors.json")
 path.write_text(json.dumps({"torch": torch.__version__, "cases": cases}) + "\n")
