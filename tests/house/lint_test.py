@@ -17,6 +17,8 @@ FILES = {
     "bench/run.py": "print()\n",
     ".ci/run": "#!/usr/bin/env bash\n",
 }
+TOOLS = [f"tools/{path.name}" for path in (ROOT / "tools").glob("*.py")]
+CHECKED = sorted(["include/ullage/base/text.h", "include/ullage/ullage.h", "src/base/text.cc", "bench/run.py", *TOOLS])
 MADE = ["build/release/made.cc", "src/base/__pycache__/made.py", ".cache/made.h"]
 
 
@@ -37,7 +39,9 @@ def house(tmp_path):
         path.write_text(FILES.get(name, "\n"))
     subprocess.run(["python3", folder / "tools/table_of_contents.py"], check=True, stdout=subprocess.DEVNULL)
     # A stand-in that is given no file waits for its input, as clang-format does.
-    script(tmp_path / "bin/clang-format-19", f'printf "%s\\n" "$@" >>{tmp_path}/given; [ -f "${{!#}}" ] || cat')
+    note = f'printf "%s\\n" "$@" >>{tmp_path}/given; [ -f "${{!#}}" ] || cat'
+    script(tmp_path / "bin/clang-format-19", note)
+    script(folder / "build/venv/bin/ruff", note)
     return folder
 
 
@@ -61,13 +65,13 @@ def lint(house):
         os.close(reading)
         os.close(writing)
     names = given.read_text().split() if given.exists() else []
-    return run, [name for name in names if not name.startswith("-")]
+    return run, sorted({name for name in names if name.endswith((".cc", ".h", ".py"))})
 
 
 def test_without_a_repository_every_file_is_checked_but_what_was_made(house):
     run, given = lint(house)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert given == ["include/ullage/base/text.h", "include/ullage/ullage.h", "src/base/text.cc"]
+    assert given == CHECKED
     assert "formatting of 3 C++ files" in run.stdout
 
 
@@ -78,7 +82,7 @@ def test_in_a_repository_new_files_are_checked_and_ignored_ones_are_not(house):
     subprocess.run(["git", "-C", house, "init", "-q"], check=True)
     run, given = lint(house)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert given == ["include/ullage/base/text.h", "include/ullage/ullage.h", "src/base/text.cc"]
+    assert given == CHECKED
 
 
 def test_a_repository_that_git_cannot_read_is_not_taken_for_an_empty_one(house):
