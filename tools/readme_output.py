@@ -37,6 +37,7 @@ def demo_output(command: pathlib.Path, checkpoint: pathlib.Path) -> str:
             capture_output=True,
             text=True,
             check=False,
+            timeout=120,
             stdin=subprocess.DEVNULL,
         )
     if result.returncode != 0:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import gpu as machine  # noqa: E402
+import gpu as machine
 
 TARGET = 0.85  # share of the copy, on large arrays
 PEERS = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2", "fp16": "float16", "bf16": "bfloat16"}

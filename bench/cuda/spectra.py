@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import gpu as machine  # noqa: E402
+import gpu as machine
 
 # layers, heads, key heads, head width, model width
 MODELS = {

@@ -21,8 +21,8 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-import made  # noqa: E402
-import peer  # noqa: E402
+import made
+import peer
 
 
 def scan(folder, layers, threads):
@@ -44,8 +44,9 @@ def scan(folder, layers, threads):
         while child.poll() is None:
             peak = max(peak, high_water(child.pid))
             time.sleep(0.01)
-        assert child.returncode == 0
-        return json.load(open(out.name))["run"]["seconds"], peak / 1024
+        if child.returncode:
+            raise subprocess.CalledProcessError(child.returncode, command)
+        return json.loads(pathlib.Path(out.name).read_text())["run"]["seconds"], peak / 1024
 
 
 def high_water(pid):

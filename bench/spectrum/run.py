@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-import peer  # noqa: E402
+import peer
 
 HEADS, HEAD_DIM, WIDTH = 32, 128, 4096
 

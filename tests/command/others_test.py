@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import made  # noqa: E402
+import made
 
 pytestmark = pytest.mark.sanitizer
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import made  # noqa: E402
+import made
 
 pytestmark = pytest.mark.sanitizer
 

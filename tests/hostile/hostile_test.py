@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile") / "corpus"
-    subprocess.run([sys.executable, HERE / "corpus.py", folder], check=True, capture_output=True)
+    subprocess.run([sys.executable, HERE / "corpus.py", folder], check=True, capture_output=True, timeout=300)
     return folder
 
 

@@ -22,6 +22,7 @@ def test_the_output_is_current(command):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
 

@@ -18,6 +18,7 @@ def test_stubs_are_current(tmp_path):
         check=True,
         env={"PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
+        timeout=120,
     )
     stubs = ROOT / "python" / "ullage" / "_core.pyi"
     assert stubs.read_text() == made.read_text(), f"python -m nanobind.stubgen -m ullage._core -o {stubs}"

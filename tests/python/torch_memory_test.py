@@ -39,6 +39,7 @@ def test_memory_is_linear_in_tokens():
         check=True,
         capture_output=True,
         text=True,
+        timeout=600,
         env={"PYTHONPATH": ":".join(sys.path)},
     ).stdout
     small, large = map(int, printed.split())
