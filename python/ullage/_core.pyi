@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy
 from numpy.typing import NDArray
 
+
 def version() -> str:
     """Of the library, as CMakeLists.txt has it."""
 
