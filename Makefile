@@ -115,7 +115,7 @@ tidy: ## clang-tidy over every C++ file (TIDY=PATTERN for some)
 	@tools/tidy.sh '$(TIDY)'
 
 .PHONY: format
-format: ## rewrite every C++ file as .clang-format says
+format: ## rewrite every C++ file as .clang-format says, every Python file as pyproject.toml does
 	$(call say,format)
 	@tools/setup.sh lint
 	@tools/lint.sh format

@@ -15,9 +15,20 @@ RESULTS = ROOT / "bench/results"
 END = "<!-- measured: end -->\n"
 
 # Share of a copy's speed that each cast should reach at least.
-CAST_GOALS = {"e4m3 nearest-even": 0.7, "e5m2 nearest-even": 0.7, "bf16 nearest-even": 0.7, "fp16 nearest-even": 0.7,
-              "e4m3 stochastic": 0.3, "e5m2 stochastic": 0.3, "bf16 stochastic": 0.3, "fp16 stochastic": 0.3,
-              "mxfp8-e4m3 floor": 0.5, "mxfp8-e4m3 round-up": 0.5, "mxfp8-e5m2 floor": 0.5, "mxfp8-e5m2 round-up": 0.5}
+CAST_GOALS = {
+    "e4m3 nearest-even": 0.7,
+    "e5m2 nearest-even": 0.7,
+    "bf16 nearest-even": 0.7,
+    "fp16 nearest-even": 0.7,
+    "e4m3 stochastic": 0.3,
+    "e5m2 stochastic": 0.3,
+    "bf16 stochastic": 0.3,
+    "fp16 stochastic": 0.3,
+    "mxfp8-e4m3 floor": 0.5,
+    "mxfp8-e4m3 round-up": 0.5,
+    "mxfp8-e5m2 floor": 0.5,
+    "mxfp8-e5m2 round-up": 0.5,
+}
 # Figures of bench/results/scan.json: what docs/scan.md calls them.
 SCAN_FIGURES = {
     "torch over scan": "whole scan: PyTorch's sigma over ullage",
@@ -40,11 +51,16 @@ def attention(results):
     yield "|---|---|---|---|---|---|---|"
     for each in result["runs"]:
         for row in each["rows"]:
-            shares = (f"{row['forward_share_of_peak']:.0%}, {row['both_share_of_peak']:.0%}"
-                      if "forward_share_of_peak" in row else "")
-            yield (f"| {each['element']}, {each['path']} | {row['shape']} | {row['forward_ratio']['median']:.2f}x,"
-                   f" {row['forward_gflops']:.0f} GFLOP/s | {row['both_ratio']['median']:.2f}x, {row['both_gflops']:.0f} GFLOP/s"
-                   f" | {shares} | {row['stabilised_cost']['median'] - 1:+.1%} | {row['statistics_cost']['median'] - 1:+.1%} |")
+            shares = (
+                f"{row['forward_share_of_peak']:.0%}, {row['both_share_of_peak']:.0%}"
+                if "forward_share_of_peak" in row
+                else ""
+            )
+            yield (
+                f"| {each['element']}, {each['path']} | {row['shape']} | {row['forward_ratio']['median']:.2f}x,"
+                f" {row['forward_gflops']:.0f} GFLOP/s | {row['both_ratio']['median']:.2f}x, {row['both_gflops']:.0f} GFLOP/s"
+                f" | {shares} | {row['stabilised_cost']['median'] - 1:+.1%} | {row['statistics_cost']['median'] - 1:+.1%} |"
+            )
 
 
 def python(results):
@@ -53,14 +69,19 @@ def python(results):
     yield "|---|---|---|---|---|---|"
     for entry in results["python"]:
         for row in entry["rows"]:
-            yield (f"| {entry['machine']['cpu']}, {entry['machine']['path']} | {row['dtype']} | {row['shape']} | {row['threads']} | "
-                   + " | ".join(ratio(row[f"{kind}: torch over ullage"]) for kind in ("forward", "both")) + " |")
+            yield (
+                f"| {entry['machine']['cpu']}, {entry['machine']['path']} | {row['dtype']} | {row['shape']} | {row['threads']} | "
+                + " | ".join(ratio(row[f"{kind}: torch over ullage"]) for kind in ("forward", "both"))
+                + " |"
+            )
     yield ""
 
 
 def scan(results):
-    entries = {name: {(e["machine"]["cpu"], e["machine"]["path"]): e for e in results.get(name, [])}
-               for name in ("scan", "spectrum")}
+    entries = {
+        name: {(e["machine"]["cpu"], e["machine"]["path"]): e for e in results.get(name, [])}
+        for name in ("scan", "spectrum")
+    }
     heads = ["CPU, path, threads", "sigma alone: PyTorch over ullage", *SCAN_FIGURES.values(), "peak memory"]
     yield ""
     yield "| " + " | ".join(heads) + " |"
@@ -69,10 +90,12 @@ def scan(results):
         of_scan, spectrum = entries["scan"].get(key), entries["spectrum"].get(key)
         machine = (of_scan or spectrum)["machine"]
         figures = of_scan["figures"] if of_scan else {}
-        cells = [f"{machine['cpu']}, {machine['path']}, {machine['threads']}",
-                 ratio(spectrum["torch over ullage"]) if spectrum else "",
-                 *(ratio(figures[name]) if name in figures else "" for name in SCAN_FIGURES),
-                 f"{max(s['peak memory MiB'] for s in of_scan['shapes'].values()):.0f} MiB" if of_scan else ""]
+        cells = [
+            f"{machine['cpu']}, {machine['path']}, {machine['threads']}",
+            ratio(spectrum["torch over ullage"]) if spectrum else "",
+            *(ratio(figures[name]) if name in figures else "" for name in SCAN_FIGURES),
+            f"{max(s['peak memory MiB'] for s in of_scan['shapes'].values()):.0f} MiB" if of_scan else "",
+        ]
         yield "| " + " | ".join(cells) + " |"
     yield ""
     yield "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a"
@@ -84,18 +107,25 @@ def formats(results):
     report = results["formats"]
     runs = report["copy"]
     names = [f"{run['path']}, {run['threads']} thread{'s' * (run['threads'] > 1)}" for run in runs]
-    yield (f"{report['cpu']}, {runs[0]['elements'] * 4 >> 20} MiB of FP32, median of {runs[0]['rounds']} rounds, counts on. "
-           "Share of a copy's speed:")
+    yield (
+        f"{report['cpu']}, {runs[0]['elements'] * 4 >> 20} MiB of FP32, median of {runs[0]['rounds']} rounds, counts on. "
+        "Share of a copy's speed:"
+    )
     yield ""
     yield f"| FP32 to | {' | '.join(names)} | goal |"
     yield "|---|" + "---:|" * (len(names) + 1)
     for row in zip(*(run["casts"] for run in runs), strict=True):
-        yield (f"| {row[0]['name']} | " + " | ".join(f"{cast['share_of_copy']:.2f}" for cast in row)
-               + f" | {CAST_GOALS.get(row[0]['name'], '')} |")
+        yield (
+            f"| {row[0]['name']} | "
+            + " | ".join(f"{cast['share_of_copy']:.2f}" for cast in row)
+            + f" | {CAST_GOALS.get(row[0]['name'], '')} |"
+        )
     versions = report["peers"][0]["versions"]
     yield ""
-    yield (f"`ullage.cast` against PyTorch {versions['torch']} (`Tensor.to`, as many threads) and ml_dtypes "
-           f"{versions['ml_dtypes']} (`astype`, one thread), times as fast:")
+    yield (
+        f"`ullage.cast` against PyTorch {versions['torch']} (`Tensor.to`, as many threads) and ml_dtypes "
+        f"{versions['ml_dtypes']} (`astype`, one thread), times as fast:"
+    )
     yield ""
     yield "| FP32 to | threads | PyTorch | PyTorch, into memory that is there | ml_dtypes |"
     yield "|---|---:|---:|---:|---:|"
@@ -103,8 +133,10 @@ def formats(results):
         for cast in peers["casts"]:
             ratios = cast["times_as_fast_as"]
             ml_dtypes = f"{ratios['ml_dtypes']:.1f}" if "ml_dtypes" in ratios else "-"
-            yield (f"| {cast['name']} | {peers['threads']} | {ratios['pytorch']:.1f} | "
-                   f"{ratios['pytorch, in place']:.1f} | {ml_dtypes} |")
+            yield (
+                f"| {cast['name']} | {peers['threads']} | {ratios['pytorch']:.1f} | "
+                f"{ratios['pytorch, in place']:.1f} | {ml_dtypes} |"
+            )
 
 
 def cuda_spectra(gpus):
@@ -114,15 +146,21 @@ def cuda_spectra(gpus):
         for model, figures in benchmarks.get("spectra", {}).get("models", {}).items():
             read, power = figures["read ms"][1], figures["power iteration 1 ms"][1]
             theirs = benchmarks["spectra"].get(f"{model} beside torch", {}).get("power iteration 1 ms")
-            yield (f"| {name}, {model} | {read:.3f} ms, {figures['weight_bytes'] / read / 1e6:.0f} GB/s | {power / read:.2f} | "
-                   f"{figures['spectra folded ms'][1]:.1f} ms | {f'{theirs[1] / power:.1f}' if theirs else ''} |")
+            yield (
+                f"| {name}, {model} | {read:.3f} ms, {figures['weight_bytes'] / read / 1e6:.0f} GB/s | {power / read:.2f} | "
+                f"{figures['spectra folded ms'][1]:.1f} ms | {f'{theirs[1] / power:.1f}' if theirs else ''} |"
+            )
 
 
 def cuda_casts(gpus):
     yield "Casts of 2^28 elements, counts on: bytes a second over those of a device-to-device copy in the same run."
     yield ""
     for name, benchmarks in gpus.items():
-        rows = [row for row in benchmarks.get("casts", {}).get("beside copies", []) if row["counts"] and row["elements"] == 1 << 28]
+        rows = [
+            row
+            for row in benchmarks.get("casts", {}).get("beside copies", [])
+            if row["counts"] and row["elements"] == 1 << 28
+        ]
         targets = sorted({row["to"] for row in rows})
         yield f"| {name}: from, rounding | {' | '.join(targets)} |"
         yield "|---" * (len(targets) + 1) + "|"

@@ -54,9 +54,12 @@ def machine():
     """CPU, path in use and thread count, as `ullage doctor` sees them."""
     report = subprocess.run([COMMAND, "doctor"], capture_output=True, text=True, check=True).stdout
     lines = report.splitlines()
-    return {"cpu": next(line[len("CPU:"):].strip() for line in lines if line.startswith("CPU:")),
-            "path": next(line.split()[0] for line in lines if " taken" in line),
-            "threads": os.cpu_count(), "system": platform.release()}
+    return {
+        "cpu": next(line[len("CPU:") :].strip() for line in lines if line.startswith("CPU:")),
+        "path": next(line.split()[0] for line in lines if " taken" in line),
+        "threads": os.cpu_count(),
+        "system": platform.release(),
+    }
 
 
 def record(name, result):

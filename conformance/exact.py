@@ -46,13 +46,21 @@ class Format:
 
     @property
     def quiet_nan(self):
-        return {"ieee": self.infinity_code | 1 << max(self.mantissa_bits - 1, 0), "all-ones": (1 << self.magnitude_bits) - 1,
-                "negative-zero": self.sign_mask, "none": None}[self.nan]
+        return {
+            "ieee": self.infinity_code | 1 << max(self.mantissa_bits - 1, 0),
+            "all-ones": (1 << self.magnitude_bits) - 1,
+            "negative-zero": self.sign_mask,
+            "none": None,
+        }[self.nan]
 
     def is_nan(self, code):
         magnitude = code & ((1 << self.magnitude_bits) - 1)
-        return {"ieee": magnitude > self.infinity_code, "all-ones": magnitude == (1 << self.magnitude_bits) - 1,
-                "negative-zero": code == self.sign_mask, "none": False}[self.nan]
+        return {
+            "ieee": magnitude > self.infinity_code,
+            "all-ones": magnitude == (1 << self.magnitude_bits) - 1,
+            "negative-zero": code == self.sign_mask,
+            "none": False,
+        }[self.nan]
 
     def magnitude(self, code):
         """Of a code without sign, as if the exponents went on for ever: past max_code too."""
@@ -62,13 +70,25 @@ class Format:
         return (mantissa + (1 << self.mantissa_bits)) << (SCALE + field - self.bias - self.mantissa_bits)
 
 
-FORMATS = {f.name: f for f in (
-    Format("e4m3", 4, 3, 7, "all-ones", False), Format("e4m3fnuz", 4, 3, 8, "negative-zero", False),
-    Format("e5m2", 5, 2, 15), Format("e5m2fnuz", 5, 2, 16, "negative-zero", False),
-    Format("e8m0", 8, 0, 127, "all-ones", False, False, False), Format("e2m1", 2, 1, 1, "none", False),
-    Format("e2m3", 2, 3, 1, "none", False), Format("e3m2", 3, 2, 3, "none", False),
-    Format("fp16", 5, 10, 15), Format("bf16", 8, 7, 127), Format("tf32", 8, 10, 127), Format("fp32", 8, 23, 127),
-    Format("e3m4", 3, 4, 3), Format("e4m3-flush", 4, 3, 7, "all-ones", False, False))}
+FORMATS = {
+    f.name: f
+    for f in (
+        Format("e4m3", 4, 3, 7, "all-ones", False),
+        Format("e4m3fnuz", 4, 3, 8, "negative-zero", False),
+        Format("e5m2", 5, 2, 15),
+        Format("e5m2fnuz", 5, 2, 16, "negative-zero", False),
+        Format("e8m0", 8, 0, 127, "all-ones", False, False, False),
+        Format("e2m1", 2, 1, 1, "none", False),
+        Format("e2m3", 2, 3, 1, "none", False),
+        Format("e3m2", 3, 2, 3, "none", False),
+        Format("fp16", 5, 10, 15),
+        Format("bf16", 8, 7, 127),
+        Format("tf32", 8, 10, 127),
+        Format("fp32", 8, 23, 127),
+        Format("e3m4", 3, 4, 3),
+        Format("e4m3-flush", 4, 3, 7, "all-ones", False, False),
+    )
+}
 
 
 def unpack(pattern, fp64=False):

@@ -22,25 +22,63 @@ from exact import FORMATS, SCALE
 
 HERE = pathlib.Path(__file__).resolve().parent
 VERSION = 1  # of the vectors: a new one whenever an expected result or a field changes
-ML_DTYPES = {"e4m3": "float8_e4m3fn", "e4m3fnuz": "float8_e4m3fnuz", "e5m2": "float8_e5m2", "e5m2fnuz": "float8_e5m2fnuz",
-             "e8m0": "float8_e8m0fnu", "e2m1": "float4_e2m1fn", "e2m3": "float6_e2m3fn", "e3m2": "float6_e3m2fn",
-             "bf16": "bfloat16", "e3m4": "float8_e3m4"}
+ML_DTYPES = {
+    "e4m3": "float8_e4m3fn",
+    "e4m3fnuz": "float8_e4m3fnuz",
+    "e5m2": "float8_e5m2",
+    "e5m2fnuz": "float8_e5m2fnuz",
+    "e8m0": "float8_e8m0fnu",
+    "e2m1": "float4_e2m1fn",
+    "e2m3": "float6_e2m3fn",
+    "e3m2": "float6_e3m2fn",
+    "bf16": "bfloat16",
+    "e3m4": "float8_e3m4",
+}
 SIGN32, INFINITY32 = 0x80000000, 0x7F800000
 SPECIAL32 = [0, 1, 2, 0x7FFFFF, 0x800000, 0x800001, 0x7F7FFFFF, INFINITY32, 0x7FC00000, 0x7F800001, 0x7FFFFFFF]
 RULES = ("floor", "ceil", "round-up", "even")
-TRANSFORMER_ENGINE = {0.0: 0, 1.0: 119, 1.75: 119, 3.5: 120, 7.0: 121, 112.0: 125, 224.0: 126, 447.0: 127, 448.0: 127,
-                      449.0: 128, float(np.float32(3.4e38)): 247, float("inf"): 254, float("nan"): 255}
+TRANSFORMER_ENGINE = {
+    0.0: 0,
+    1.0: 119,
+    1.75: 119,
+    3.5: 120,
+    7.0: 121,
+    112.0: 125,
+    224.0: 126,
+    447.0: 127,
+    448.0: 127,
+    449.0: 128,
+    float(np.float32(3.4e38)): 247,
+    float("inf"): 254,
+    float("nan"): 255,
+}
 
 
 def header(kind, method, compared_with=()):
-    return {"schema": 1, "kind": kind, "version": VERSION,
-            "source": {"project": "ullage", "generator": "conformance/make.py", "method": method,
-                       "compared_with": list(compared_with)}}
+    return {
+        "schema": 1,
+        "kind": kind,
+        "version": VERSION,
+        "source": {
+            "project": "ullage",
+            "generator": "conformance/make.py",
+            "method": method,
+            "compared_with": list(compared_with),
+        },
+    }
 
 
 def describe(f):
-    return {"name": f.name, "exponent_bits": f.exponent_bits, "mantissa_bits": f.mantissa_bits, "bias": f.bias,
-            "nan": f.nan, "infinity": f.infinity, "subnormals": f.subnormals, "sign": f.sign}
+    return {
+        "name": f.name,
+        "exponent_bits": f.exponent_bits,
+        "mantissa_bits": f.mantissa_bits,
+        "bias": f.bias,
+        "nan": f.nan,
+        "infinity": f.infinity,
+        "subnormals": f.subnormals,
+        "sign": f.sign,
+    }
 
 
 def patterns32(magnitude):
@@ -100,7 +138,7 @@ def compare_with_library(f, inputs, codes, fp64):
     with np.errstate(all="ignore"):
         theirs = values.astype(native or getattr(ml_dtypes, ML_DTYPES[f.name]))
     theirs = theirs.view(f"uint{8 * theirs.itemsize}")
-    for pattern, value, ours, code in zip(inputs, values, codes, map(int, theirs)):
+    for pattern, value, ours, code in zip(inputs, values, codes, map(int, theirs), strict=True):
         if f.is_nan(ours) and f.is_nan(code) or f.nan == "none" and np.isnan(value):
             continue
         if f.name == "e8m0" and value < 1.5 * 2.0**-127:  # their subnormal inputs are rounded up
@@ -114,11 +152,18 @@ def cast_file(f, fp64=False):
     generator = random.Random(f"cast {f.name} {fp64}")
     inputs = inputs64(f, generator) if fp64 else inputs32(f, generator)
     unpacked = [exact.unpack(pattern, fp64) for pattern in inputs]
-    codes = {overflow: {rounding: [exact.encode(f, x, rounding, overflow) for x in unpacked]
-                        for rounding in exact.ROUNDINGS} for overflow in exact.OVERFLOWS}
+    codes = {
+        overflow: {rounding: [exact.encode(f, x, rounding, overflow) for x in unpacked] for rounding in exact.ROUNDINGS}
+        for overflow in exact.OVERFLOWS
+    }
     compared = compare_with_library(f, inputs, codes["non-saturating"]["nearest-even"], fp64)
-    return {**header("cast", "each input rounded once, in exact integers", compared), "format": describe(f),
-            "input": "fp64" if fp64 else "fp32", "inputs": [f"{p:0{16 if fp64 else 8}x}" for p in inputs], "codes": codes}
+    return {
+        **header("cast", "each input rounded once, in exact integers", compared),
+        "format": describe(f),
+        "input": "fp64" if fp64 else "fp32",
+        "inputs": [f"{p:0{16 if fp64 else 8}x}" for p in inputs],
+        "codes": codes,
+    }
 
 
 def stochastic_file():
@@ -127,15 +172,28 @@ def stochastic_file():
     for name in ("e4m3", "e5m2", "e2m1", "e3m2", "fp16", "bf16", "tf32"):
         f = FORMATS[name]
         low, high = exact.log2_floor(f.magnitude(1)) - 2, min(exact.log2_floor(f.magnitude(f.max_code)) + 1, 127)
-        inputs = [max(1, generator.randint(low, high) + 127) << 23 | generator.getrandbits(23) | generator.getrandbits(1) << 31
-                  for _ in range(90)] + SPECIAL32
+        inputs = [
+            max(1, generator.randint(low, high) + 127) << 23
+            | generator.getrandbits(23)
+            | generator.getrandbits(1) << 31
+            for _ in range(90)
+        ] + SPECIAL32
         for seed, first in ((0, 0), (1, 61), (2**64 - 1, 2**36 + 3)):
             words = [exact.random_word(seed, first + i) for i in range(len(inputs))]
             unpacked = [exact.unpack(p) for p in inputs]
-            runs.append({"format": describe(f), "seed": f"{seed:016x}", "first_index": f"{first:016x}",
-                         "words": [f"{word:08x}" for word in words], "inputs": [f"{p:08x}" for p in inputs],
-                         "codes": {o: [exact.encode(f, x, "stochastic", o, word) for x, word in zip(unpacked, words)]
-                                   for o in exact.OVERFLOWS}})
+            runs.append(
+                {
+                    "format": describe(f),
+                    "seed": f"{seed:016x}",
+                    "first_index": f"{first:016x}",
+                    "words": [f"{word:08x}" for word in words],
+                    "inputs": [f"{p:08x}" for p in inputs],
+                    "codes": {
+                        o: [exact.encode(f, x, "stochastic", o, word) for x, word in zip(unpacked, words, strict=True)]
+                        for o in exact.OVERFLOWS
+                    },
+                }
+            )
     return {**header("stochastic", "Philox-4x32-7 and exact integers"), "runs": runs}
 
 
@@ -144,17 +202,25 @@ def scales_file():
     amax = set(SPECIAL32) | {int(np.float32(x).view(np.uint32)) for x in TRANSFORMER_ENGINE}
     amax |= {exponent << 23 | m for exponent in range(0, 255, 17) for m in (0, 1, 0x600000, 0x600001, 0x7FFFFF)}
     amax |= {exponent << 23 | generator.getrandbits(23) for exponent in range(1, 255, 5)}
-    amax |= {int(np.float32(x).view(np.uint32)) for x in (6, 7, 7.5, 28, 464, 480, 495.9, 496, 511, 511.99997, 57344, 61440)}
+    amax |= {
+        int(np.float32(x).view(np.uint32)) for x in (6, 7, 7.5, 28, 464, 480, 495.9, 496, 511, 511.99997, 57344, 61440)
+    }
     amax = sorted(amax)
     elements = [FORMATS[name] for name in ("e4m3", "e5m2", "e2m3", "e3m2", "e2m1")]
-    codes = {f.name: {rule: [exact.mx_scale(rule, f, exact.unpack(p)[1]) for p in amax] for rule in RULES} for f in elements}
+    codes = {
+        f.name: {rule: [exact.mx_scale(rule, f, exact.unpack(p)[1]) for p in amax] for rule in RULES} for f in elements
+    }
     for value, code in TRANSFORMER_ENGINE.items():
         found = codes["e4m3"]["round-up"][amax.index(int(np.float32(value).view(np.uint32)))]
         if found != code:
             sys.exit(f"round-up of {value}: exact {found}, TransformerEngine {code}")
-    return {**header("mx-scales", "exact integers", ["TransformerEngine 2.x, E4M3, 13 largest magnitudes of round-up"]),
-            "elements": [describe(f) for f in elements], "amax": [f"{p:08x}" for p in amax], "scale_codes": codes,
-            "can_clip": {f.name: {rule: clips(f, rule) for rule in RULES} for f in elements}}
+    return {
+        **header("mx-scales", "exact integers", ["TransformerEngine 2.x, E4M3, 13 largest magnitudes of round-up"]),
+        "elements": [describe(f) for f in elements],
+        "amax": [f"{p:08x}" for p in amax],
+        "scale_codes": codes,
+        "can_clip": {f.name: {rule: clips(f, rule) for rule in RULES} for f in elements},
+    }
 
 
 def clips(f, rule):
@@ -204,14 +270,42 @@ def mx_file():
                 scale = exact.mx_scale(rule, f, amax)
                 scales.append(scale)
                 shift = 127 - scale  # the elements are multiplied by 2^shift, exactly
-                codes.append(None if scale == 255 else
-                             [exact.encode(f, (n, m if m == "inf" else m << shift if shift >= 0 else m >> -shift),
-                                           "nearest-even", "saturate") for n, m in unpacked])
-            results.append({"format": {"e4m3": "mxfp8-e4m3", "e5m2": "mxfp8-e5m2", "e2m3": "mxfp6-e2m3",
-                                       "e3m2": "mxfp6-e3m2", "e2m1": "mxfp4"}[name],
-                            "element": describe(f), "rule": rule, "scale_codes": scales, "codes": codes})
-    return {**header("mx", "exact integers"), "block": 32, "rounding": "nearest-even", "overflow": "saturate",
-            "blocks": [[f"{p:08x}" for p in block] for block in blocks], "results": results}
+                codes.append(
+                    None
+                    if scale == 255
+                    else [
+                        exact.encode(
+                            f,
+                            (n, m if m == "inf" else m << shift if shift >= 0 else m >> -shift),
+                            "nearest-even",
+                            "saturate",
+                        )
+                        for n, m in unpacked
+                    ]
+                )
+            results.append(
+                {
+                    "format": {
+                        "e4m3": "mxfp8-e4m3",
+                        "e5m2": "mxfp8-e5m2",
+                        "e2m3": "mxfp6-e2m3",
+                        "e3m2": "mxfp6-e3m2",
+                        "e2m1": "mxfp4",
+                    }[name],
+                    "element": describe(f),
+                    "rule": rule,
+                    "scale_codes": scales,
+                    "codes": codes,
+                }
+            )
+    return {
+        **header("mx", "exact integers"),
+        "block": 32,
+        "rounding": "nearest-even",
+        "overflow": "saturate",
+        "blocks": [[f"{p:08x}" for p in block] for block in blocks],
+        "results": results,
+    }
 
 
 FLT_MAX = FORMATS["fp32"].magnitude(FORMATS["fp32"].max_code)
@@ -220,7 +314,9 @@ FLT_MAX = FORMATS["fp32"].magnitude(FORMATS["fp32"].max_code)
 def encode_product(f, pattern, multiplier):
     """binary32(x * multiplier), cast to nearest even, saturating; and the multiplier's sign is plus."""
     negative, magnitude = exact.unpack(pattern)
-    return exact.encode(f, (negative, min(exact.multiply32(magnitude, multiplier), FLT_MAX)), "nearest-even", "saturate")
+    return exact.encode(
+        f, (negative, min(exact.multiply32(magnitude, multiplier), FLT_MAX)), "nearest-even", "saturate"
+    )
 
 
 def nvfp4_file():
@@ -241,19 +337,27 @@ def nvfp4_file():
         everything = min(exact.divide32(2688 << SCALE, amax), FLT_MAX) if amax else FLT_MAX
         decode_all = exact.divide32(one, everything)
         scale_codes, scales, codes = [], [], []
-        for row, found in zip(rows, magnitudes):
+        for row, found in zip(rows, magnitudes, strict=True):
             codes.append([])
             for at in range(0, len(row), 16):
-                wanted = exact.multiply32(exact.divide32(max(found[at:at + 16]), six), everything)
+                wanted = exact.multiply32(exact.divide32(max(found[at : at + 16]), six), everything)
                 code = exact.encode(e4m3, (False, wanted), "nearest-even", "saturate")
                 decode_block = exact.multiply32(e4m3.magnitude(code), decode_all)
                 multiplier = min(exact.divide32(one, decode_block), FLT_MAX) if decode_block else FLT_MAX
                 scale_codes.append(code)
                 scales.append(exact.pattern32(decode_block))
-                codes[-1] += [encode_product(e2m1, p, multiplier) for p in row[at:at + 16]]
-        results.append({"rows": len(rows), "columns": len(rows[0]), "inputs": [f"{p:08x}" for row in rows for p in row],
-                        "global_scale": f"{exact.pattern32(decode_all):08x}", "scale_codes": scale_codes,
-                        "scales": [f"{p:08x}" for p in scales], "codes": [c for row in codes for c in row]})
+                codes[-1] += [encode_product(e2m1, p, multiplier) for p in row[at : at + 16]]
+        results.append(
+            {
+                "rows": len(rows),
+                "columns": len(rows[0]),
+                "inputs": [f"{p:08x}" for row in rows for p in row],
+                "global_scale": f"{exact.pattern32(decode_all):08x}",
+                "scale_codes": scale_codes,
+                "scales": [f"{p:08x}" for p in scales],
+                "codes": [c for row in codes for c in row],
+            }
+        )
     return {**header("nvfp4", "binary32 operations in exact integers"), "block": 16, "arrays": results}
 
 
@@ -269,14 +373,27 @@ def tiles_file():
     for power_of_two in (True, False):
         multipliers = []
         for left in range(0, 300, 128):
-            amax = max(exact.unpack(p)[1] for row in patterns for p in row[left:left + 128])
+            amax = max(exact.unpack(p)[1] for row in patterns for p in row[left : left + 128])
             multiplier = min(exact.divide32(448 << SCALE, amax), FLT_MAX) if amax else 1 << SCALE
             multipliers.append(1 << (exact.log2_floor(multiplier) + SCALE) if power_of_two else multiplier)
-        results.append({"power_of_two": power_of_two,
-                        "scales": [f"{exact.pattern32(exact.divide32(1 << SCALE, m)):08x}" for m in multipliers],
-                        "codes": [encode_product(e4m3, p, multipliers[i // 128]) for row in patterns for i, p in enumerate(row)]})
-    return {**header("block128", "binary32 operations in exact integers"), "element": describe(e4m3), "tile": [128, 128],
-            "rows": 3, "columns": 300, "inputs": [f"{p:08x}" for row in patterns for p in row], "results": results}
+        results.append(
+            {
+                "power_of_two": power_of_two,
+                "scales": [f"{exact.pattern32(exact.divide32(1 << SCALE, m)):08x}" for m in multipliers],
+                "codes": [
+                    encode_product(e4m3, p, multipliers[i // 128]) for row in patterns for i, p in enumerate(row)
+                ],
+            }
+        )
+    return {
+        **header("block128", "binary32 operations in exact integers"),
+        "element": describe(e4m3),
+        "tile": [128, 128],
+        "rows": 3,
+        "columns": 300,
+        "inputs": [f"{p:08x}" for row in patterns for p in row],
+        "results": results,
+    }
 
 
 def files():
@@ -295,16 +412,26 @@ def files():
 def text_of(value, depth=0):
     """JSON with a line for each field, lists of numbers and of strings on one."""
     if isinstance(value, dict) and depth < 3:
-        inner = ",\n".join(" " * (depth + 1) + json.dumps(key) + ": " + text_of(item, depth + 1) for key, item in value.items())
+        inner = ",\n".join(
+            " " * (depth + 1) + json.dumps(key) + ": " + text_of(item, depth + 1) for key, item in value.items()
+        )
         return "{\n" + inner + "\n" + " " * depth + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(" " * (depth + 1) + text_of(item, depth + 1) for item in value) + "\n" + " " * depth + "]"
+        return (
+            "[\n"
+            + ",\n".join(" " * (depth + 1) + text_of(item, depth + 1) for item in value)
+            + "\n"
+            + " " * depth
+            + "]"
+        )
     return json.dumps(value, separators=(",", ":"))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not what would be written")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if a file is not what would be written"
+    )
     options = parser.parse_args()
     stale, names = [], set()
     for name, content in files():

@@ -15,9 +15,18 @@ import sys
 import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
-ML_DTYPES = {"e4m3": "float8_e4m3fn", "e4m3fnuz": "float8_e4m3fnuz", "e5m2": "float8_e5m2", "e5m2fnuz": "float8_e5m2fnuz",
-             "e8m0": "float8_e8m0fnu", "e2m1": "float4_e2m1fn", "e2m3": "float6_e2m3fn", "e3m2": "float6_e3m2fn",
-             "bf16": "bfloat16", "e3m4": "float8_e3m4"}
+ML_DTYPES = {
+    "e4m3": "float8_e4m3fn",
+    "e4m3fnuz": "float8_e4m3fnuz",
+    "e5m2": "float8_e5m2",
+    "e5m2fnuz": "float8_e5m2fnuz",
+    "e8m0": "float8_e8m0fnu",
+    "e2m1": "float4_e2m1fn",
+    "e2m3": "float6_e2m3fn",
+    "e3m2": "float6_e3m2fn",
+    "bf16": "bfloat16",
+    "e3m4": "float8_e3m4",
+}
 TORCH = {name: ML_DTYPES[name] for name in ("e4m3", "e4m3fnuz", "e5m2", "e5m2fnuz", "bf16")} | {"fp16": "float16"}
 
 
@@ -36,7 +45,11 @@ def with_torch(name, values, rounding, overflow):
     if name not in TORCH or rounding != "nearest-even":
         return None
     codes = torch.from_numpy(values).to(getattr(torch, TORCH[name]))
-    return codes.view(torch.uint8 if codes.element_size() == 1 else torch.int16).numpy().view(f"uint{8 * codes.element_size()}")
+    return (
+        codes.view(torch.uint8 if codes.element_size() == 1 else torch.int16)
+        .numpy()
+        .view(f"uint{8 * codes.element_size()}")
+    )
 
 
 def with_ullage(name, values, rounding, overflow):
@@ -50,8 +63,12 @@ def with_ullage(name, values, rounding, overflow):
 def is_nan(f, codes):
     magnitude = codes & ((1 << f["exponent_bits"] + f["mantissa_bits"]) - 1)
     top = (1 << f["exponent_bits"]) - 1 << f["mantissa_bits"]
-    return {"ieee": magnitude > top, "all-ones": magnitude == (1 << f["exponent_bits"] + f["mantissa_bits"]) - 1,
-            "negative-zero": codes == 1 << f["exponent_bits"] + f["mantissa_bits"], "none": codes < 0}[f["nan"]]
+    return {
+        "ieee": magnitude > top,
+        "all-ones": magnitude == (1 << f["exponent_bits"] + f["mantissa_bits"]) - 1,
+        "negative-zero": codes == 1 << f["exponent_bits"] + f["mantissa_bits"],
+        "none": codes < 0,
+    }[f["nan"]]
 
 
 def differences(file, call, rounding, overflow):
@@ -93,8 +110,10 @@ def main():
                 compared += count
                 wrong += len(places)
                 print(f"{path.name:24} {rounding:13} {overflow:15} {count:5} inputs, {len(places)} differ")
-                for i in places[:options.show]:
-                    print(f"    {values[i]!r} ({file['inputs'][i]}): {options.library} {found[i]:#x}, expected {expected[i]:#x}")
+                for i in places[: options.show]:
+                    print(
+                        f"    {values[i]!r} ({file['inputs'][i]}): {options.library} {found[i]:#x}, expected {expected[i]:#x}"
+                    )
     print(f"{options.library}: {compared} casts, {wrong} differ")
     return 1 if wrong or not compared else 0
 

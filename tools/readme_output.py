@@ -30,8 +30,16 @@ def demo_output(command: pathlib.Path, checkpoint: pathlib.Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / NAME).symlink_to(checkpoint)
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "COLUMNS": "100", "NO_COLOR": "1"}
-        result = subprocess.run([command, "scan", NAME], cwd=folder, env=environment, capture_output=True, text=True,
-                                check=False, stdin=subprocess.DEVNULL)
+        result = subprocess.run(
+            [command, "scan", NAME],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
     if result.returncode != 0:
         raise SystemExit(f"readme_output: ullage scan: {result.stderr}")
     return f"$ ullage scan {NAME}\n{result.stdout}"
@@ -48,7 +56,9 @@ def agrees(text: str, other: str) -> bool:
     """Whether two outputs are the same but for last digits."""
     if NUMBER.sub("#", text) != NUMBER.sub("#", other):
         return False
-    for a, b in zip(map(decimal.Decimal, NUMBER.findall(text)), map(decimal.Decimal, NUMBER.findall(other)), strict=True):
+    for a, b in zip(
+        map(decimal.Decimal, NUMBER.findall(text)), map(decimal.Decimal, NUMBER.findall(other)), strict=True
+    ):
         unit = max(a.as_tuple().exponent, b.as_tuple().exponent)
         if a.as_tuple().exponent != b.as_tuple().exponent or abs(a - b) > decimal.Decimal(1).scaleb(unit):
             return False

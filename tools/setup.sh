@@ -5,17 +5,16 @@
 #
 # build: compiler, libraries of the command and of its tests.  demo: an empty Python environment, build/venv,
 # for pip.  test: a browser, Python's headers, and Python tools in build/venv (nanobind, which the build takes
-# the binding from).  lint: clang 19 and its tools (format, tidy, fuzzers).  torch: PyTorch and Transformers
-# in build/venv.  cuda: CUDA 13's compiler in build/venv (no driver, no GPU needed to build).
+# the binding from).  lint: clang 19 and its tools (format, tidy, fuzzers), ruff in build/venv.  torch: PyTorch and
+# Transformers in build/venv.  cuda: CUDA 13's compiler in build/venv (no driver, no GPU needed to build).
 # When everything is there it does nothing and takes well under a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build_packages=(g++ make cmake ninja-build python3 libhwy-dev libopenblas-dev
-  liblapacke-dev libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev librapidcheck-dev
-  libbenchmark-dev)
+  liblapacke-dev libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev librapidcheck-dev)
 test_packages=(git ccache python3-venv python3-dev chromium fonts-dejavu-core)
-lint_packages=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
+lint_packages=(python3-venv clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
 
 venv=build/venv
 say() { printf 'setup: %s\n' "$*"; }
@@ -31,7 +30,7 @@ for group in "${groups[@]}"; do
     build) packages+=("${build_packages[@]}") ;;
     demo) with_venv=1 packages+=(python3 python3-venv) ;;
     test) with_venv=1 packages+=("${test_packages[@]}") requirements+=(tools/requirements.txt) ;;
-    lint) packages+=("${lint_packages[@]}") ;;
+    lint) with_venv=1 packages+=("${lint_packages[@]}") requirements+=(tools/requirements-lint.txt) ;;
     torch) with_venv=1 requirements+=(tools/requirements-torch.txt) ;;
     cuda) with_venv=1 requirements+=(tools/requirements-cuda.txt) ;;
     *) fail "no group '$group'; there are build, demo, test, lint, torch and cuda" ;;

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes include/ullage/ullage.h, the table of contents of the library, from the headers' own opening words.
 
-  tools/table_of_contents.py            write it (make format does)
-  tools/table_of_contents.py --check    exit 1 if it is not what would be written
+tools/table_of_contents.py            write it (make format does)
+tools/table_of_contents.py --check    exit 1 if it is not what would be written
 """
 
 import argparse
@@ -28,8 +28,11 @@ def opening(header: pathlib.Path) -> str:
 
 
 def contents(root: pathlib.Path) -> str:
-    lines = ["// ullage, the numerical headroom of attention layers: the table of contents. Include what you use.",
-             "// Written by tools/table_of_contents.py (make format).", "#pragma once"]
+    lines = [
+        "// ullage, the numerical headroom of attention layers: the table of contents. Include what you use.",
+        "// Written by tools/table_of_contents.py (make format).",
+        "#pragma once",
+    ]
     for room in check_rooms.MAY_USE:
         headers = sorted((root / "include/ullage" / room).glob("*.h"))
         if headers:

@@ -39,13 +39,16 @@ SHAPES = {
 
 
 class Shape(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "query_heads", "kv_heads", "queries", "keys", "width")] + \
-               [(name, ctypes.c_int32) for name in ("is_causal", "stabilised", "statistics", "threads")]
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "query_heads", "kv_heads", "queries", "keys", "width")] + [
+        (name, ctypes.c_int32) for name in ("is_causal", "stabilised", "statistics", "threads")
+    ]
 
 
 class BackwardTensors(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p)
-                for name in ("q", "k", "v", "grad_output", "output", "log_sum_exp", "grad_q", "grad_k", "grad_v")]
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("q", "k", "v", "grad_output", "output", "log_sum_exp", "grad_q", "grad_k", "grad_v")
+    ]
 
 
 def pointer(tensor):
@@ -71,7 +74,8 @@ class Problem:
         self.grads = [torch.empty_like(x) for x in (self.q, self.k, self.v)]
         self.leaves = [x.clone().requires_grad_() for x in (self.q, self.k, self.v)]
         self.backward_tensors = BackwardTensors(
-            *(x.data_ptr() for x in (self.q, self.k, self.v, self.grad, self.output, self.log_sum_exp, *self.grads)))
+            *(x.data_ptr() for x in (self.q, self.k, self.v, self.grad, self.output, self.log_sum_exp, *self.grads))
+        )
         pairs = rows * (rows + 1) / 2 if causal else rows * rows
         self.flops = 4 * batch * heads * pairs * width
 
@@ -81,16 +85,25 @@ class Problem:
 
     def forward(self, **options):
         failed = self.library.attention_forward(
-            ctypes.byref(self.options(**options)), self.element, pointer(self.q), pointer(self.k), pointer(self.v),
-            pointer(self.output), pointer(self.log_sum_exp))
-        assert failed == 0
+            ctypes.byref(self.options(**options)),
+            self.element,
+            pointer(self.q),
+            pointer(self.k),
+            pointer(self.v),
+            pointer(self.output),
+            pointer(self.log_sum_exp),
+        )
+        if failed:
+            raise RuntimeError(f"the library refuses the problem: {failed}")
 
     def both(self):
         """Forward, then backward."""
         self.forward()
         failed = self.library.attention_backward(
-            ctypes.byref(self.options()), self.element, ctypes.byref(self.backward_tensors))
-        assert failed == 0
+            ctypes.byref(self.options()), self.element, ctypes.byref(self.backward_tensors)
+        )
+        if failed:
+            raise RuntimeError(f"the library refuses the problem: {failed}")
 
     def torch_both(self):
         for leaf in self.leaves:
@@ -128,7 +141,7 @@ def interleaved(calls, rounds, budget=0.1):
 
 def ratio(times, slow, fast):
     """Median of slow / fast within rounds, and the span of its middle half."""
-    ratios = sorted(a / b for a, b in zip(times[slow], times[fast]))
+    ratios = sorted(a / b for a, b in zip(times[slow], times[fast], strict=True))
     quarter = len(ratios) // 4
     return {"median": statistics.median(ratios), "low": ratios[quarter], "high": ratios[-1 - quarter]}
 
@@ -154,8 +167,10 @@ def measure(library, name, shape, options):
         "forward_ratio": ratio(times, "torch forward", "forward"),
         "both_ratio": ratio(times, "torch both", "both"),
         "output_difference": (output.float() - problem.output.float()).abs().max().item(),
-        "gradient_difference": max(((leaf.grad - grad).abs().max() / leaf.grad.abs().max()).item()
-                                   for leaf, grad in zip(problem.leaves, problem.grads)),
+        "gradient_difference": max(
+            ((leaf.grad - grad).abs().max() / leaf.grad.abs().max()).item()
+            for leaf, grad in zip(problem.leaves, problem.grads, strict=True)
+        ),
     }
     return row | by_cpu_time(library, shape, options)
 
@@ -181,7 +196,10 @@ def by_cpu_time(library, shape, options):
             start = time.process_time()
             call()
             times[name].append(time.process_time() - start)
-    row = {"stabilised_cost": ratio(times, "stabilised", "forward"), "statistics_cost": ratio(times, "statistics", "forward")}
+    row = {
+        "stabilised_cost": ratio(times, "stabilised", "forward"),
+        "statistics_cost": ratio(times, "statistics", "forward"),
+    }
     if on_bf16:
         peak = library.attention_bf16_peak(1)
         row["bf16_peak_gflops_a_thread"] = peak / statistics.median(times["peak"]) * 1e-9
@@ -196,14 +214,29 @@ def show(row):
     both_share = f"  {row['both_share_of_peak']:.0%} of peak" if "forward_share_of_peak" in row else ""
 
     def line(label, torch_name, name, gflops, speed, rest):
-        print(f"  {label:26s} torch {seconds_of[torch_name]*1e3:8.2f} ms  ours {seconds_of[name]*1e3:8.2f} ms  {gflops:5.0f} GFLOP/s"
-              f"  ratio {speed['median']:.2f} [{speed['low']:.2f}, {speed['high']:.2f}]{rest}")
+        print(
+            f"  {label:26s} torch {seconds_of[torch_name] * 1e3:8.2f} ms  ours {seconds_of[name] * 1e3:8.2f} ms"
+            f"  {gflops:5.0f} GFLOP/s"
+            f"  ratio {speed['median']:.2f} [{speed['low']:.2f}, {speed['high']:.2f}]{rest}"
+        )
 
-    line(row["shape"], "torch forward", "forward", row["forward_gflops"], row["forward_ratio"],
-         f"  stabilised {row['stabilised_cost']['median']:.3f}  statistics {row['statistics_cost']['median']:.3f}"
-         f"  differ {row['output_difference']:.1e}{share}")
-    line("  and backward", "torch both", "both", row["both_gflops"], row["both_ratio"],
-         f"  differ {row['gradient_difference']:.1e}{both_share}")
+    line(
+        row["shape"],
+        "torch forward",
+        "forward",
+        row["forward_gflops"],
+        row["forward_ratio"],
+        f"  stabilised {row['stabilised_cost']['median']:.3f}  statistics {row['statistics_cost']['median']:.3f}"
+        f"  differ {row['output_difference']:.1e}{share}",
+    )
+    line(
+        "  and backward",
+        "torch both",
+        "both",
+        row["both_gflops"],
+        row["both_ratio"],
+        f"  differ {row['gradient_difference']:.1e}{both_share}",
+    )
 
 
 def run(options):
@@ -212,9 +245,16 @@ def run(options):
     library = ctypes.CDLL(str(options.library))
     library.attention_path.restype = ctypes.c_char_p
     library.attention_bf16_peak.restype = ctypes.c_double
-    result = {"path": library.attention_path(ELEMENTS.index(options.element)).decode(), "element": options.element, "rows": []}
-    print(f"{options.element} tensors, path {result['path']}, {options.threads} threads, median of {options.rounds} rounds"
-          " [middle half]", flush=True)
+    result = {
+        "path": library.attention_path(ELEMENTS.index(options.element)).decode(),
+        "element": options.element,
+        "rows": [],
+    }
+    print(
+        f"{options.element} tensors, path {result['path']}, {options.threads} threads, median of {options.rounds} rounds"
+        " [middle half]",
+        flush=True,
+    )
     for name, shape in SHAPES.items():
         if options.only in name:
             result["rows"].append(measure(library, name, shape, options))
@@ -229,12 +269,35 @@ def run_all(options):
         for element in ELEMENTS:
             with tempfile.NamedTemporaryFile(suffix=".json") as out:
                 environment = dict(os.environ, ULLAGE_CPU=path)
-                subprocess.run([sys.executable, __file__, "--rounds", str(options.rounds), "--threads", str(options.threads),
-                                "--element", element, "--library", options.library, "--only", options.only, "--one", out.name],
-                               env=environment, check=True)
-                runs.append(json.load(open(out.name)))
-    return {"schema": 1, "cpu": peer.machine()["cpu"], "threads": options.threads, "rounds": options.rounds,
-            "torch": torch.__version__, "runs": runs}
+                subprocess.run(
+                    [
+                        sys.executable,
+                        __file__,
+                        "--rounds",
+                        str(options.rounds),
+                        "--threads",
+                        str(options.threads),
+                        "--element",
+                        element,
+                        "--library",
+                        options.library,
+                        "--only",
+                        options.only,
+                        "--one",
+                        out.name,
+                    ],
+                    env=environment,
+                    check=True,
+                )
+                runs.append(json.loads(pathlib.Path(out.name).read_text()))
+    return {
+        "schema": 1,
+        "cpu": peer.machine()["cpu"],
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "torch": torch.__version__,
+        "runs": runs,
+    }
 
 
 def main():
@@ -246,7 +309,9 @@ def main():
     parser.add_argument("--only", default="", help="shapes whose name holds this")
     parser.add_argument("--json", type=pathlib.Path, help="run all paths and elements, and write what was measured")
     parser.add_argument("--one", type=pathlib.Path, help=argparse.SUPPRESS)
-    parser.add_argument("--document", action="store_true", help="run nothing: write the last result into docs/attention.md")
+    parser.add_argument(
+        "--document", action="store_true", help="run nothing: write the last result into docs/attention.md"
+    )
     options = parser.parse_args()
     if options.document:
         measured.write("attention")

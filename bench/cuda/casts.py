@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import gpu as machine  # noqa: E402
+import gpu as machine
 
 TARGET = 0.85  # share of the copy, on large arrays
 PEERS = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2", "fp16": "float16", "bf16": "bfloat16"}
@@ -32,6 +32,7 @@ def beside_torch(options):
     sys.path.insert(0, str(options.build / "python"))
     try:
         import torch
+
         import ullage
     except ImportError as missing:
         return [], f"beside PyTorch: left out, {missing}"
@@ -56,10 +57,16 @@ def beside_torch(options):
                     if turn > 0:
                         times[key].append(before.elapsed_time(after))
             ratios = sorted(theirs / ours for ours, theirs in zip(times["ullage"], times["torch"], strict=True))
-            rows.append({"from": source, "to": name, "elements": x.numel(),
-                         "milliseconds": {key: statistics.median(value) for key, value in times.items()},
-                         "times_as_fast_as_torch": statistics.median(ratios),
-                         "quartiles": [ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]]})
+            rows.append(
+                {
+                    "from": source,
+                    "to": name,
+                    "elements": x.numel(),
+                    "milliseconds": {key: statistics.median(value) for key, value in times.items()},
+                    "times_as_fast_as_torch": statistics.median(ratios),
+                    "quartiles": [ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]],
+                }
+            )
     return rows, f"beside PyTorch {torch.__version__}"
 
 
@@ -74,23 +81,40 @@ def main():
     copies = beside_copies(options)
     found = machine.gpu()  # after the work: the clocks of a GPU that ran
     peers, about_peers = beside_torch(options)
-    print(f"{found['name']}, driver {found['driver_version']}, {found['clocks.sm']} MHz of {found['clocks.max.sm']}, "
-          f"memory {found['clocks.mem']} MHz; median of {options.rounds} rounds")
-    print(f"{'from':5} {'to':5} {'rounding':13} {'counts':6} {'elements':>10} {'us':>9} {'GB/s':>8} {'copy':>8}  share (quartiles)")
+    print(
+        f"{found['name']}, driver {found['driver_version']}, {found['clocks.sm']} MHz of {found['clocks.max.sm']}, "
+        f"memory {found['clocks.mem']} MHz; median of {options.rounds} rounds"
+    )
+    print(
+        f"{'from':5} {'to':5} {'rounding':13} {'counts':6} {'elements':>10} "
+        f"{'us':>9} {'GB/s':>8} {'copy':>8}  share (quartiles)"
+    )
     for row in copies:
         low, high = row["quartiles"]
         missed = row["elements"] == 1 << options.log2 and row["share_of_copy"] < TARGET
-        print(f"{row['from']:5} {row['to']:5} {row['rounding']:13} {'on' if row['counts'] else 'off':6} {row['elements']:10} "
-              f"{row['microseconds']:9.1f} {row['gigabytes_per_second']:8.0f} {row['copy_gigabytes_per_second']:8.0f}  "
-              f"{row['share_of_copy']:.3f} ({low:.3f}..{high:.3f}){'  below ' + str(TARGET) if missed else ''}")
+        print(
+            f"{row['from']:5} {row['to']:5} {row['rounding']:13} {'on' if row['counts'] else 'off':6} {row['elements']:10} "
+            f"{row['microseconds']:9.1f} {row['gigabytes_per_second']:8.0f} {row['copy_gigabytes_per_second']:8.0f}  "
+            f"{row['share_of_copy']:.3f} ({low:.3f}..{high:.3f}){'  below ' + str(TARGET) if missed else ''}"
+        )
     print(about_peers)
     for row in peers:
         low, high = row["quartiles"]
-        print(f"{row['from']:5} {row['to']:5} ullage {row['milliseconds']['ullage']:.3f} ms, torch "
-              f"{row['milliseconds']['torch']:.3f} ms: {row['times_as_fast_as_torch']:.2f} times as fast ({low:.2f}..{high:.2f})")
+        print(
+            f"{row['from']:5} {row['to']:5} ullage {row['milliseconds']['ullage']:.3f} ms, torch "
+            f"{row['milliseconds']['torch']:.3f} ms: {row['times_as_fast_as_torch']:.2f} times as fast ({low:.2f}..{high:.2f})"
+        )
     if options.record:
-        machine.record("casts", {"command": f"bench/cuda/casts.py --rounds {options.rounds} --log2 {options.log2}", "gpu": found,
-                                 "beside copies": copies, "beside torch": peers, "about": about_peers})
+        machine.record(
+            "casts",
+            {
+                "command": f"bench/cuda/casts.py --rounds {options.rounds} --log2 {options.log2}",
+                "gpu": found,
+                "beside copies": copies,
+                "beside torch": peers,
+                "about": about_peers,
+            },
+        )
     return 0
 
 

@@ -15,8 +15,12 @@ RESULTS = ROOT / "bench/results/cuda.json"
 def gpu():
     """Name, driver and clocks (MHz) of the GPU, as it is found: asked after the work, those of a GPU that ran."""
     fields = ["name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem"]
-    text = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
-                          capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    text = subprocess.run(
+        ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()[0]
     return dict(zip(fields, (part.strip() for part in text.split(",")), strict=True))
 
 

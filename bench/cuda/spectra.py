@@ -15,10 +15,14 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import gpu as machine  # noqa: E402
+import gpu as machine
 
 # layers, heads, key heads, head width, model width
-MODELS = {"llama-2-7b": (32, 32, 32, 128, 4096), "llama-2-70b, 8 layers": (8, 64, 8, 128, 8192), "gpt2-xl": (48, 25, 25, 64, 1600)}
+MODELS = {
+    "llama-2-7b": (32, 32, 32, 128, 4096),
+    "llama-2-70b, 8 layers": (8, 64, 8, 128, 8192),
+    "gpt2-xl": (48, 25, 25, 64, 1600),
+}
 MOST_READS, MOST_MS = 3, 50  # what the 7B model may take: readings of its weights, milliseconds
 
 
@@ -36,7 +40,10 @@ def beside_torch(rounds, layers, heads, kv_heads, head_dim, width):
     if not torch.cuda.is_available():
         return {"left out": "PyTorch sees no GPU"}
     generator = torch.Generator(device="cuda").manual_seed(1)
-    normal = lambda *shape: torch.randn(*shape, generator=generator, device="cuda").mul_(0.02).bfloat16()
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, device="cuda").mul_(0.02).bfloat16()
+
     unit = torch.nn.functional.normalize
     queries = [normal(heads, head_dim, width) for _ in range(layers)]
     keys = [normal(kv_heads, head_dim, width) for _ in range(layers)]
@@ -70,8 +77,12 @@ def beside_torch(rounds, layers, heads, kv_heads, head_dim, width):
                 times.append(before.elapsed_time(after))
         return statistics.quantiles(times, n=4, method="inclusive")
 
-    return {"torch": torch.__version__, "power iteration 1 ms": timed(power, rounds), "FP32 Grams ms": timed(grams, max(rounds // 4, 3)),
-            "sigma of one layer ms": timed(sigma, 3)}
+    return {
+        "torch": torch.__version__,
+        "power iteration 1 ms": timed(power, rounds),
+        "FP32 Grams ms": timed(grams, max(rounds // 4, 3)),
+        "sigma of one layer ms": timed(sigma, 3),
+    }
 
 
 def main():
@@ -83,22 +94,41 @@ def main():
     models = {name: of_model(options, shape) for name, shape in MODELS.items()}
     found = machine.gpu()
     torch = beside_torch(options.rounds, *MODELS["llama-2-7b"])
-    print(f"{found['name']}, driver {found['driver_version']}, {found['clocks.sm']} MHz of {found['clocks.max.sm']}, "
-          f"memory {found['clocks.mem']} MHz; milliseconds, median of {options.rounds} rounds")
-    print(f"{'model':22} {'read':>7} {'GB/s':>6} {'power 0':>8} {'power 1':>8} {'reads':>6} {'stored':>8} {'folded':>8} {'FP64 heads':>10}")
+    print(
+        f"{found['name']}, driver {found['driver_version']}, {found['clocks.sm']} MHz of {found['clocks.max.sm']}, "
+        f"memory {found['clocks.mem']} MHz; milliseconds, median of {options.rounds} rounds"
+    )
+    print(
+        f"{'model':22} {'read':>7} {'GB/s':>6} {'power 0':>8} {'power 1':>8} {'reads':>6} "
+        f"{'stored':>8} {'folded':>8} {'FP64 heads':>10}"
+    )
     for name, model in models.items():
         middle = {key[:-3]: value[1] for key, value in model.items() if key.endswith(" ms")}
-        print(f"{name:22} {middle['read']:7.3f} {model['weight_bytes'] / middle['read'] / 1e6:6.0f} {middle['power iteration 0']:8.3f} "
-              f"{middle['power iteration 1']:8.3f} {middle['power iteration 1'] / middle['read']:6.2f} {middle['spectra stored']:8.2f} "
-              f"{middle['spectra folded']:8.2f} {model['heads in FP64']:10}")
+        print(
+            f"{name:22} {middle['read']:7.3f} {model['weight_bytes'] / middle['read'] / 1e6:6.0f} "
+            f"{middle['power iteration 0']:8.3f} "
+            f"{middle['power iteration 1']:8.3f} {middle['power iteration 1'] / middle['read']:6.2f} "
+            f"{middle['spectra stored']:8.2f} "
+            f"{middle['spectra folded']:8.2f} {model['heads in FP64']:10}"
+        )
     model = models["llama-2-7b"]
     reads = model["power iteration 1 ms"][1] / model["read ms"][1]
-    print(f"llama-2-7b: a refresh by power iteration takes {reads:.2f} readings of its weights (wanted: at most {MOST_READS}), Grams and "
-          f"certificates {model['spectra folded ms'][1]:.1f} ms (wanted: under {MOST_MS})")
+    print(
+        f"llama-2-7b: a refresh by power iteration takes {reads:.2f} readings of its weights (wanted: at most {MOST_READS}), "
+        "Grams and "
+        f"certificates {model['spectra folded ms'][1]:.1f} ms (wanted: under {MOST_MS})"
+    )
     print("PyTorch:", torch)
     if options.record:
-        machine.record("spectra", {"command": f"bench/cuda/spectra.py --rounds {options.rounds}", "gpu": found, "models": models,
-                                   "llama-2-7b beside torch": torch})
+        machine.record(
+            "spectra",
+            {
+                "command": f"bench/cuda/spectra.py --rounds {options.rounds}",
+                "gpu": found,
+                "models": models,
+                "llama-2-7b beside torch": torch,
+            },
+        )
     return 0
 
 

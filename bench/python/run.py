@@ -19,6 +19,7 @@ import peer  # noqa: E402
 
 peer.hold_to_avx2()
 import torch  # noqa: E402  (after the variables that it reads)
+
 import ullage.torch  # noqa: E402
 
 CALL = "B1 H1 N4 d16 causal"
@@ -44,8 +45,11 @@ def calls(dtype, batch, heads, rows, width, causal):
     def both(attention):
         return torch.autograd.grad(attention(*leaves, is_causal=causal), leaves, grad)
 
-    return {f"{name} {kind.__name__}": lambda kind=kind, one=one: kind(one)
-            for kind in (forward, both) for name, one in CONTENDERS.items()}
+    return {
+        f"{name} {kind.__name__}": lambda kind=kind, one=one: kind(one)
+        for kind in (forward, both)
+        for name, one in CONTENDERS.items()
+    }
 
 
 def measure(shape, dtype, rounds):
@@ -60,8 +64,11 @@ def measure(shape, dtype, rounds):
             call()
             times[name].append(peer.timed(lambda: [call() for _ in range(repeats[name])]) / repeats[name])
     return {"seconds": {name: peer.middle(values)[1] for name, values in times.items()}} | {
-        f"{kind}: torch over ullage": peer.middle([a / b for a, b in zip(times[f"torch {kind}"], times[f"ullage {kind}"])])
-        for kind in ("forward", "both")}
+        f"{kind}: torch over ullage": peer.middle(
+            [a / b for a, b in zip(times[f"torch {kind}"], times[f"ullage {kind}"], strict=True)]
+        )
+        for kind in ("forward", "both")
+    }
 
 
 def main():
@@ -75,14 +82,20 @@ def main():
         for name, shape in SHAPES.items():
             threads = 1 if name == CALL else options.threads
             torch.set_num_threads(threads)
-            rows.append({"dtype": str(dtype).removeprefix("torch."), "shape": name, "threads": threads}
-                        | measure(shape, dtype, options.rounds))
+            rows.append(
+                {"dtype": str(dtype).removeprefix("torch."), "shape": name, "threads": threads}
+                | measure(shape, dtype, options.rounds)
+            )
             row = rows[-1]
-            print(f"{row['dtype']:9} {name:24} forward {row['seconds']['ullage forward'] * 1e3:9.3f} ms, PyTorch's over it "
-                  f"{measured.ratio(row['forward: torch over ullage'])}; with gradients {measured.ratio(row['both: torch over ullage'])}",
-                  flush=True)
+            print(
+                f"{row['dtype']:9} {name:24} forward {row['seconds']['ullage forward'] * 1e3:9.3f} ms, PyTorch's over it "
+                f"{measured.ratio(row['forward: torch over ullage'])}; with gradients {measured.ratio(row['both: torch over ullage'])}",
+                flush=True,
+            )
     if options.record:
-        peer.record("python", {"machine": peer.machine(), "threads": options.threads, "torch": torch.__version__, "rows": rows})
+        peer.record(
+            "python", {"machine": peer.machine(), "threads": options.threads, "torch": torch.__version__, "rows": rows}
+        )
         measured.write("python")
 
 

@@ -7,7 +7,11 @@ import struct
 import numpy as np
 
 # name: (layers, width, heads, kv heads, head width)
-SHAPES = {"llama-2-7b": (32, 4096, 32, 32, 128), "llama-2-70b": (1, 8192, 64, 8, 128), "gpt2-xl": (48, 1600, 25, 25, 64)}
+SHAPES = {
+    "llama-2-7b": (32, 4096, 32, 32, 128),
+    "llama-2-70b": (1, 8192, 64, 8, 128),
+    "gpt2-xl": (48, 1600, 25, 25, 64),
+}
 
 
 def bf16(values):
@@ -39,7 +43,11 @@ def make(folder, shape, layers=None, seed=0):
     if (folder / "model.safetensors").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    kept = [entry for entry in tensors(shape) if int(entry[0].split("layers." if "layers" in entry[0] else "h.")[1].split(".")[0]) < layers]
+    kept = [
+        entry
+        for entry in tensors(shape)
+        if int(entry[0].split("layers." if "layers" in entry[0] else "h.")[1].split(".")[0]) < layers
+    ]
     header, offset = {}, 0
     for name, dims, _ in kept:
         size = 2 * int(np.prod(dims))
@@ -55,9 +63,20 @@ def make(folder, shape, layers=None, seed=0):
             file.write(bf16(1 + 0.2 * values if deviation is None else deviation * values).tobytes())
     (folder / "model.safetensors.part").rename(folder / "model.safetensors")
     if shape == "gpt2-xl":
-        config = dict(model_type="gpt2", n_embd=width, n_head=heads, n_layer=layers, n_positions=1024, layer_norm_epsilon=1e-5)
+        config = dict(
+            model_type="gpt2", n_embd=width, n_head=heads, n_layer=layers, n_positions=1024, layer_norm_epsilon=1e-5
+        )
     else:
-        config = dict(model_type="llama", hidden_size=width, num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=head,
-                      num_hidden_layers=layers, max_position_embeddings=4096, rope_theta=10000.0, rms_norm_eps=1e-5)
+        config = dict(
+            model_type="llama",
+            hidden_size=width,
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            head_dim=head,
+            num_hidden_layers=layers,
+            max_position_embeddings=4096,
+            rope_theta=10000.0,
+            rms_norm_eps=1e-5,
+        )
     (folder / "config.json").write_text(json.dumps(config))
     return folder

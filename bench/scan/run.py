@@ -21,22 +21,33 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-import made  # noqa: E402
-import measured  # noqa: E402
-import peer  # noqa: E402
+import made
+import measured
+import peer
 
 
 def scan(folder, layers, threads):
     """(seconds of the scan itself, as its report says: the process start is not the subject; peak memory in MiB)."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        command = [peer.COMMAND, "scan", folder, "--layers", f"0:{layers - 1}", "--threads", str(threads), "--json", out.name]
+        command = [
+            peer.COMMAND,
+            "scan",
+            folder,
+            "--layers",
+            f"0:{layers - 1}",
+            "--threads",
+            str(threads),
+            "--json",
+            out.name,
+        ]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         peak = 0
         while child.poll() is None:
             peak = max(peak, high_water(child.pid))
             time.sleep(0.01)
-        assert child.returncode == 0
-        return json.load(open(out.name))["run"]["seconds"], peak / 1024
+        if child.returncode:
+            raise subprocess.CalledProcessError(child.returncode, command)
+        return json.loads(pathlib.Path(out.name).read_text())["run"]["seconds"], peak / 1024
 
 
 def high_water(pid):
@@ -74,7 +85,9 @@ def many_tensors(folder, count=100_000):
     path = folder / "many.safetensors"
     if not path.exists():
         names = [f"model.layers.{i}.self_attn.q_proj.weight" for i in range(count)]
-        header = {n: {"dtype": "BF16", "shape": [1, 1], "data_offsets": [2 * i, 2 * i + 2]} for i, n in enumerate(names)}
+        header = {
+            n: {"dtype": "BF16", "shape": [1, 1], "data_offsets": [2 * i, 2 * i + 2]} for i, n in enumerate(names)
+        }
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(2 * count))
@@ -111,15 +124,24 @@ def main():
     rounds = []
     for _ in range(options.rounds):
         seconds, memory = scan(folder, layers, threads)
-        rounds.append({"scan": seconds, "torch": statistics.mean(peer.timed(torch_layer) for _ in range(8)) * layers,
-                       "read": read_seconds(folder), "memory": memory})
+        rounds.append(
+            {
+                "scan": seconds,
+                "torch": statistics.mean(peer.timed(torch_layer) for _ in range(8)) * layers,
+                "read": read_seconds(folder),
+                "memory": memory,
+            }
+        )
     figures = {name: peer.middle([r[name] for r in rounds]) for name in ("scan", "torch", "read")}
     figures["torch over scan"] = peer.middle([r["torch"] / r["scan"] for r in rounds])
     figures["scan over read"] = peer.middle([r["scan"] / r["read"] for r in rounds])
     figures["scan over read, from disk"] = peer.middle(from_disk)
     machine = peer.machine()
     size = (folder / "model.safetensors").stat().st_size
-    print(f"{machine['cpu']}, path {machine['path']}, {threads} threads; {layers} layers, {size / 2**20:.0f} MiB; median (quartiles) of {options.rounds} rounds")
+    print(
+        f"{machine['cpu']}, path {machine['path']}, {threads} threads; {layers} layers, {size / 2**20:.0f} MiB; "
+        f"median (quartiles) of {options.rounds} rounds"
+    )
 
     def line(label, name, unit, note=""):
         low, mid, high = figures[name]
@@ -144,14 +166,26 @@ def main():
         count = made.SHAPES[shape][0]
         runs = [scan(other, count, threads) for _ in range(3)]
         shapes[shape] = {"layers": count, "seconds": min(s for s, _ in runs), "peak memory MiB": runs[-1][1]}
-        print(f"  {shape}: {count} layer{'s' if count > 1 else ''} in {shapes[shape]['seconds']:.3f} s, {shapes[shape]['peak memory MiB']:.0f} MiB")
+        print(
+            f"  {shape}: {count} layer{'s' if count > 1 else ''} in {shapes[shape]['seconds']:.3f} s, "
+            f"{shapes[shape]['peak memory MiB']:.0f} MiB"
+        )
     print(f"  peak memory, llama-2-7b: {rounds[-1]['memory']:.0f} MiB")
     headers = [header_seconds(many_tensors(work)) for _ in range(options.rounds)]
     figures["header of 100,000 tensors, safetensors over ullage"] = peer.middle([b / a for a, b in headers])
     line("header, safetensors over ullage", "header of 100,000 tensors, safetensors over ullage", " ", "at least 1")
     if options.record:
-        peer.record("scan", {"machine": machine, "rounds": options.rounds, "layers": layers, "figures": figures,
-                             "seconds by layers": {"layers": counts, **scaling}, "shapes": shapes})
+        peer.record(
+            "scan",
+            {
+                "machine": machine,
+                "rounds": options.rounds,
+                "layers": layers,
+                "figures": figures,
+                "seconds by layers": {"layers": counts, **scaling},
+                "shapes": shapes,
+            },
+        )
         measured.write("scan")
     return 0
 

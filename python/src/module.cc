@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bindings.h"
+#include "ullage/base/version.h"
 
 namespace nb = nanobind;
 
@@ -25,6 +26,7 @@ void raise(const Error& error) {
 
 NB_MODULE(_core, module) {
   module.doc() = "Compiled part of ullage. Use the package ullage.";
+  module.def("version", &ullage::version, "Of the library, as CMakeLists.txt has it.");
   ullage::python::bind_formats(module);
   ullage::python::bind_attention(module);
   ullage::python::bind_cuda(module);

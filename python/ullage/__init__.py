@@ -9,10 +9,11 @@ attention implementation by the name "ullage". Both are imported on first use: t
 import importlib
 
 from ._cast import Counts, cast
+from ._core import version as _version
 from ._spectra import Heads, HeadSpectra, PowerIteration, Spectra, spectra
 
 __all__ = ["Counts", "HeadSpectra", "Heads", "PowerIteration", "Spectra", "cast", "spectra"]
-__version__ = "0.1.0"
+__version__ = _version()
 
 
 def __getattr__(name):

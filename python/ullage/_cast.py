@@ -127,8 +127,9 @@ def _as_numpy(x):
     if isinstance(x, (np.ndarray, np.generic)):
         return np.asarray(x)
     if not hasattr(x, "__dlpack__"):
-        raise TypeError("ullage.cast: x: a numpy array, a PyTorch tensor or another DLPack array is needed, "
-                        f"not {type(x).__name__}")
+        raise TypeError(
+            f"ullage.cast: x: a numpy array, a PyTorch tensor or another DLPack array is needed, not {type(x).__name__}"
+        )
     try:
         device = int(x.__dlpack_device__()[0])
         if device == _DLPACK_CUDA:
@@ -137,7 +138,9 @@ def _as_numpy(x):
             raise BufferError(f"DLPack device type {device} is no host memory")
         return np.from_dlpack(x)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise type(error)(f"ullage.cast: x: {type(x).__name__} gave no array of floats in CPU memory: {error}") from None
+        raise type(error)(
+            f"ullage.cast: x: {type(x).__name__} gave no array of floats in CPU memory: {error}"
+        ) from None
 
 
 def _from_arrays(library, x, format, width):
@@ -151,8 +154,10 @@ def _from_arrays(library, x, format, width):
     elif not x.dtype.isnative:
         raise TypeError(f"ullage.cast: x: dtype {x.dtype.str} is not in this machine's byte order")
     if any(stride % x.itemsize for stride in x.strides):
-        raise ValueError(f"ullage.cast: x: strides {x.strides} are no multiples of the element's {x.itemsize} bytes; "
-                         "pass numpy.ascontiguousarray(x)")
+        raise ValueError(
+            f"ullage.cast: x: strides {x.strides} are no multiples of the element's {x.itemsize} bytes; "
+            "pass numpy.ascontiguousarray(x)"
+        )
     if x.ndim > 32:
         raise ValueError(f"ullage.cast: x: shape has {x.ndim} dimensions, at most 32 are supported")
     result_dtype = _numpy_dtype(format) if library is np or format in _CUPY_FORMATS else None

@@ -7,6 +7,9 @@ import numpy
 from numpy.typing import NDArray
 
 
+def version() -> str:
+    """Of the library, as CMakeLists.txt has it."""
+
 def cast(x: Annotated[NDArray, dict(device='cpu', writable=False)], source: str | None, to: str, out: Annotated[NDArray, dict(order='C', device='cpu')], rounding: str, saturate: bool, seed: int) -> dict:
     """
     Casts x, whose elements are its dtype's or codes of `source`, into out: codes of `to`, or FP32 values; returns the counts.

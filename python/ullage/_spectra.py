@@ -136,7 +136,9 @@ class _Plan:
         for layer in layers:
             self._add(layer, gains)
         if len(self._places) > 1:
-            raise ValueError(f"{name}: layers: all weights lie in one memory, not on {' and '.join(sorted(self._places))}")
+            raise ValueError(
+                f"{name}: layers: all weights lie in one memory, not on {' and '.join(sorted(self._places))}"
+            )
         self.gpu = self._places != {"cpu"}
         if self.gpu and (why := _core.why_no_gpu()):
             raise RuntimeError(f"{name}: {why}")
@@ -147,12 +149,16 @@ class _Plan:
             raise ValueError(f"{self._name}: heads: {kv_heads} key heads do not share out {layer.heads} query heads")
         key_gain = layer.query_gain if layer.key_gain is None else layer.key_gain
         first = len(self.sides)
-        for name, weight, heads, gain in (("query", layer.query, layer.heads, layer.query_gain),
-                                          ("key", layer.key, kv_heads, key_gain)):
+        for name, weight, heads, gain in (
+            ("query", layer.query, layer.heads, layer.query_gain),
+            ("key", layer.key, kv_heads, key_gain),
+        ):
             weight = self._array(name, weight)
             if weight.ndim != 2 or weight.shape[0] % heads:
-                raise ValueError(f"{self._name}: {name}: a weight of {heads} heads has 2 dimensions and a multiple of "
-                                 f"{heads} rows, not the shape {tuple(weight.shape)}")
+                raise ValueError(
+                    f"{self._name}: {name}: a weight of {heads} heads has 2 dimensions and a multiple of "
+                    f"{heads} rows, not the shape {tuple(weight.shape)}"
+                )
             gain = self._gain(name, gain) if gains and gain is not None else None
             rows = weight.shape[0] // heads
             self.sides += [(weight, h * rows, rows, gain, bool(gains and layer.layer_norm)) for h in range(heads)]
@@ -169,8 +175,9 @@ class _Plan:
             self._places.add(f"cuda:{x.device.id}")
             return x
         if not isinstance(x, np.ndarray):
-            raise TypeError(f"{self._name}: {name}: a PyTorch tensor, a numpy or a CuPy array is needed, "
-                            f"not {type(x).__name__}")
+            raise TypeError(
+                f"{self._name}: {name}: a PyTorch tensor, a numpy or a CuPy array is needed, not {type(x).__name__}"
+            )
         self._places.add("cpu")
         return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
 
@@ -179,7 +186,9 @@ class _Plan:
             return self._wide[id(gain)][1]
         array = self._array(f"{name}_gain", gain)
         if array.ndim != 1:
-            raise ValueError(f"{self._name}: {name}_gain: one number a column is needed, not the shape {tuple(array.shape)}")
+            raise ValueError(
+                f"{self._name}: {name}_gain: one number a column is needed, not the shape {tuple(array.shape)}"
+            )
         # A bfloat16 array of numpy is read as such, not as its bits.
         source = gain if isinstance(gain, np.ndarray) else array
         wide = source.double().contiguous() if hasattr(source, "double") else source.astype("float64")

@@ -17,8 +17,9 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise
-    raise ModuleNotFoundError("ullage.huggingface needs PyTorch and Transformers: pip install 'ullage[huggingface]'",
-                              name=error.name) from None
+    raise ModuleNotFoundError(
+        "ullage.huggingface needs PyTorch and Transformers: pip install 'ullage[huggingface]'", name=error.name
+    ) from None
 
 from .torch import SOFTMAXES, _attention, _operator
 
@@ -44,7 +45,9 @@ def register(name: str = "ullage", softmax: str = "stabilised") -> None:
     Importing the module has registered "ullage". Raises ValueError for another softmax.
     """
     if softmax not in SOFTMAXES:
-        raise ValueError(f"ullage.huggingface.register: softmax: one of {', '.join(SOFTMAXES)} is needed, not {softmax!r}")
+        raise ValueError(
+            f"ullage.huggingface.register: softmax: one of {', '.join(SOFTMAXES)} is needed, not {softmax!r}"
+        )
 
     def forward(module, query, key, value, attention_mask, **kwargs):
         return _attend(softmax, module, query, key, value, attention_mask, **kwargs)
@@ -69,12 +72,23 @@ def _band(mask_function):
         band = _band(part)
         if band is None:
             return None
-        left, right = (b if a is None else a if b is None else min(a, b) for a, b in zip((left, right), band))
+        left, right = (
+            b if a is None else a if b is None else min(a, b) for a, b in zip((left, right), band, strict=True)
+        )
     return left, right
 
 
-def _mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_function=masking_utils.causal_mask_function,
-          attention_mask=None, device="cpu", **kwargs):
+def _mask(
+    batch_size,
+    q_length,
+    kv_length,
+    q_offset=0,
+    kv_offset=0,
+    mask_function=masking_utils.causal_mask_function,
+    attention_mask=None,
+    device="cpu",
+    **kwargs,
+):
     """The mask of a layer, as sdpa's mask function is called, in one of two forms of four dimensions.
 
     A band: int64 (batch, 1, 1, 3 + keys): left, right, offset (see ullage.torch._operator), then 1 for each key that
@@ -90,8 +104,9 @@ def _mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_functio
             band = None
     if band is None:
         kwargs |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
-        filled = masking_utils.sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, mask_function,
-                                         attention_mask, device=device, **kwargs)
+        filled = masking_utils.sdpa_mask(
+            batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, device=device, **kwargs
+        )
         return filled.expand(batch_size, -1, -1, -1)
     padding = masking_utils.prepare_padding_mask(attention_mask, kv_length, kv_offset)
     if padding is None:
@@ -103,12 +118,29 @@ def _mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_functio
     return torch.cat([header.expand(batch_size, _HEADER), padding], 1)[:, None, None, :]
 
 
-def _attend(softmax, module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None,
-            softcap=None, sliding_window=None, s_aux=None, position_bias=None, cache=None, **kwargs):
+def _attend(
+    softmax,
+    module,
+    query,
+    key,
+    value,
+    attention_mask,
+    dropout=0.0,
+    scaling=None,
+    is_causal=None,
+    softcap=None,
+    sliding_window=None,
+    s_aux=None,
+    position_bias=None,
+    cache=None,
+    **kwargs,
+):
     """query (B, Hq, L, E), key and value (B, Hkv, S, E) -> (B, L, Hq, Ev), no weights. As sdpa's attention is called."""
     if dropout:
-        raise ValueError(f"ullage.huggingface: dropout: the attention has none, the config asks for {dropout}; set it to 0 "
-                         "(attn_pdrop, attention_dropout, attention_probs_dropout_prob)")
+        raise ValueError(
+            f"ullage.huggingface: dropout: the attention has none, the config asks for {dropout}; set it to 0 "
+            "(attn_pdrop, attention_dropout, attention_probs_dropout_prob)"
+        )
     if cache is not None:
         raise NotImplementedError("ullage.huggingface: cache: paged caches are not supported")
     band = padding = None
@@ -119,13 +151,24 @@ def _attend(softmax, module, query, key, value, attention_mask, dropout=0.0, sca
         band = torch.tensor([left, 0 if causal else _NO_LIMIT, key.size(2) - query.size(2)], device="cpu")
     elif attention_mask.dtype == torch.int64:
         if attention_mask.size(-1) != _HEADER + key.size(2):
-            raise ValueError(f"ullage.huggingface: attention_mask: made for {attention_mask.size(-1) - _HEADER} keys, "
-                             f"there are {key.size(2)}: the model changed the one or the other")
+            raise ValueError(
+                f"ullage.huggingface: attention_mask: made for {attention_mask.size(-1) - _HEADER} keys, "
+                f"there are {key.size(2)}: the model changed the one or the other"
+            )
         rows = attention_mask[:, 0, 0]
         band, padding = rows[0, :_HEADER], rows[:, _HEADER:].expand(query.size(0), -1)
         attention_mask = None
-    _, problem = _attention.arguments(query, key, value, _with_bias(attention_mask, position_bias), scale=scaling,
-                                      enable_gqa=True, softmax=softmax, softcap=softcap, sinks=s_aux)
+    _, problem = _attention.arguments(
+        query,
+        key,
+        value,
+        _with_bias(attention_mask, position_bias),
+        scale=scaling,
+        enable_gqa=True,
+        softmax=softmax,
+        softcap=softcap,
+        sinks=s_aux,
+    )
     if band is not None:
         problem = problem._replace(band=band, padding=padding)
     if not torch.compiler.is_compiling():
@@ -153,8 +196,10 @@ def _warn_if_slow(problem):
     if not reason and (problem.bias is not None or problem.sinks is not None):
         reason = _operator.path(*problem)[1]
     if reason:
-        warnings.warn(f"ullage.huggingface: {reason}: computed by the reference, some hundred times slower than the fast "
-                      "kernels", stacklevel=2)
+        warnings.warn(
+            f"ullage.huggingface: {reason}: computed by the reference, some hundred times slower than the fast kernels",
+            stacklevel=2,
+        )
 
 
 register()

@@ -32,28 +32,48 @@ def test_cards_and_values(ullage):
     values = ullage("formats", "e2m1").stdout
     assert values.splitlines()[-1].split()[1:] == "0 0.5 1 1.5 2 3 4 6 -0 -0.5 -1 -1.5 -2 -3 -4 -6".split()
     assert "7.5" in ullage("formats", "e3m4", "--bias", "5", "--finite").stdout
-    for arguments in (["formats", "e99m1"], ["formats", "nothing"], ["formats", "cast", "x", "--to", "e4m3"],
-                      ["formats", "cast", "1", "--to", "e4m3", "--rounding", "sideways"], ["formats", "bf16x"]):
+    for arguments in (
+        ["formats", "e99m1"],
+        ["formats", "nothing"],
+        ["formats", "cast", "x", "--to", "e4m3"],
+        ["formats", "cast", "1", "--to", "e4m3", "--rounding", "sideways"],
+        ["formats", "bf16x"],
+    ):
         assert ullage(*arguments).returncode in (2, 3), arguments
 
 
 def test_cast_is_ml_dtypes(ullage):
     numbers = ["0.1", "448", "1e-3", "17", "-2.5e-3", "0x1p-10", "464"]
-    lines = ullage("formats", "cast", *numbers, "--to", "e4m3").stdout.splitlines()[4:4 + len(numbers)]
+    lines = ullage("formats", "cast", *numbers, "--to", "e4m3").stdout.splitlines()[4 : 4 + len(numbers)]
     for text, line in zip(numbers, lines, strict=True):
         x = float.fromhex(text) if text.startswith("0x") else float(text)
         expected = np.float64(x).astype(ml_dtypes.float8_e4m3fn)
         code, value = line.split()[1:3]
         assert int(code, 16) == expected.view(np.uint8) and float(value) == float(expected)
     assert "inf" in ullage("formats", "cast", "1e9", "--to", "e5m2", "--non-saturating").stdout
-    same = [ullage("formats", "cast", "0.1", "0.2", "--to", "e4m3", "--rounding", "stochastic", "--seed", seed).stdout for seed in (7, 7)]
+    same = [
+        ullage("formats", "cast", "0.1", "0.2", "--to", "e4m3", "--rounding", "stochastic", "--seed", seed).stdout
+        for seed in (7, 7)
+    ]
     assert same[0] == same[1]
 
 
 def test_every_name_of_the_help_has_a_card(ullage, machine):
     report = machine("--json", "-")
     assert [card["name"] for card in report["formats"]] == [
-        "e4m3", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0", "e2m1", "e2m3", "e3m2", "fp16", "bf16", "tf32", "fp32"]
+        "e4m3",
+        "e4m3fnuz",
+        "e5m2",
+        "e5m2fnuz",
+        "e8m0",
+        "e2m1",
+        "e2m3",
+        "e3m2",
+        "fp16",
+        "bf16",
+        "tf32",
+        "fp32",
+    ]
     assert [block["name"] for block in report["blocks"]] == [*MX, "nvfp4", "block128-e4m3"]
     for card in report["formats"] + report["blocks"]:
         run = ullage("formats", card["name"])
@@ -61,7 +81,9 @@ def test_every_name_of_the_help_has_a_card(ullage, machine):
         alone = machine(card["name"], "--json", "-")
         assert len(alone["formats"]) == 1 and len(alone["blocks"]) == ("element" in card)
     for name, card in ((card["name"], card) for card in report["formats"]):
-        library = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2", "e2m1": "float4_e2m1fn", "bf16": "bfloat16"}.get(name)
+        library = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2", "e2m1": "float4_e2m1fn", "bf16": "bfloat16"}.get(
+            name
+        )
         if library:
             finfo = ml_dtypes.finfo(getattr(ml_dtypes, library))
             assert card["max"] == float(finfo.max) and card["min_normal"] == float(finfo.smallest_normal)
@@ -92,7 +114,9 @@ def test_the_lint_names_the_rules_that_clip(ullage, machine):
     assert "from 7, below 8" in ullage("formats", "mxfp4").stdout
 
 
-@pytest.mark.parametrize(("rule", "code", "saturated"), [("floor", 127, 1), ("even", 128, 0), ("ceil", 128, 0), ("round-up", 128, 0)])
+@pytest.mark.parametrize(
+    ("rule", "code", "saturated"), [("floor", 127, 1), ("even", 128, 0), ("ceil", 128, 0), ("round-up", 128, 0)]
+)
 def test_a_block_cast_shows_what_a_rule_clips(ullage, machine, rule, code, saturated):
     report = machine("cast", "511", "1", "--to", "mxfp8-e4m3", "--rule", rule, "--json", "-")
     assert report["scales"] == [{"code": code, "scale": 2.0 ** (code - 127)}]
@@ -119,10 +143,19 @@ def test_formats_of_ones_own_by_text_and_by_options(machine):
     assert flushing["counts"]["flushed"] == 1
 
 
-@pytest.mark.parametrize("arguments", [
-    ["nothing"], ["mxfp4", "--bias", "3"], ["bf16", "--finite"], ["cast", "1", "--to", "e4m3", "--rule", "ceil"],
-    ["cast", "1", "--to", "mxfp4", "--rule", "sideways"], ["cast", "1", "--to", "e3m4:bias=x"], ["cast", "1"],
-], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["mxfp4", "--bias", "3"],
+        ["bf16", "--finite"],
+        ["cast", "1", "--to", "e4m3", "--rule", "ceil"],
+        ["cast", "1", "--to", "mxfp4", "--rule", "sideways"],
+        ["cast", "1", "--to", "e3m4:bias=x"],
+        ["cast", "1"],
+    ],
+    ids=" ".join,
+)
 def test_wrong_usage_is_2_and_one_line(ullage, arguments):
     run = ullage("formats", *arguments)
     assert run.returncode == 2 and run.stdout == ""

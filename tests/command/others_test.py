@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import made  # noqa: E402
+import made
 
 pytestmark = pytest.mark.sanitizer
 
@@ -147,7 +147,7 @@ def test_scales_round_trip_saturates_nothing(ullage, checkpoint, tmp_path):
         for which in "qkv":
             w = tensors[stem + f"self_attn.{which}_proj.weight"].astype(np.float64) * gain
             for h, scale in enumerate(scales[stem + f"self_attn.{which}_scale"].ravel()):
-                rows = w[8 * h:][:8]
+                rows = w[8 * h :][:8]
                 # n = sqrt(d) w_c / |w_c| makes coordinate c as large as it gets before RoPE; for a pair that RoPE turns, the
                 # top right singular vector of its two rows.
                 pairs = [(c, c + 4) for c in range(4)] if which in "qk" else [(c,) for c in range(8)]
@@ -175,8 +175,9 @@ def test_scales_never_replace_weights(ullage, checkpoint):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "link.json"])
-@pytest.mark.parametrize("arguments", [["scan", "--json"], ["scan", "--csv"], ["scan", "--html"],
-                                       ["scales", "--to", "json", "--out"]])
+@pytest.mark.parametrize(
+    "arguments", [["scan", "--json"], ["scan", "--csv"], ["scan", "--html"], ["scales", "--to", "json", "--out"]]
+)
 def test_reports_never_replace_a_checkpoint(ullage, checkpoint, arguments, name):
     (checkpoint / "link.json").symlink_to("model.safetensors")
     before = {file: file.read_bytes() for file in checkpoint.iterdir()}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import made  # noqa: E402
+import made
 
 pytestmark = pytest.mark.sanitizer
 
@@ -48,7 +48,9 @@ def test_report_obeys_its_schema(ullage, checkpoint, tmp_path, schema):
     worst = report["summary"]["worst"]
     head = report["layers"][worst["layer"]]["heads"][worst["head"]]
     assert head["headroom_bits"]["e4m3"] == worst["headroom_bits"]
-    assert worst["headroom_bits"] == min(h["headroom_bits"]["e4m3"] for layer in report["layers"] for h in layer["heads"])
+    assert worst["headroom_bits"] == min(
+        h["headroom_bits"]["e4m3"] for layer in report["layers"] for h in layer["heads"]
+    )
 
 
 def test_every_null_says_why(ullage, checkpoint, tmp_path):
@@ -94,8 +96,8 @@ def test_sigma_is_numpys(ullage, tmp_path):
         stem = f"model.layers.{layer['layer']}."
         gain = tensors[stem + "input_layernorm.weight"].astype(np.float64)
         for head in layer["heads"]:
-            q = tensors[stem + "self_attn.q_proj.weight"].astype(np.float64)[8 * head["head"]:][:8]
-            k = tensors[stem + "self_attn.k_proj.weight"].astype(np.float64)[8 * head["kv_head"]:][:8]
+            q = tensors[stem + "self_attn.q_proj.weight"].astype(np.float64)[8 * head["head"] :][:8]
+            k = tensors[stem + "self_attn.k_proj.weight"].astype(np.float64)[8 * head["kv_head"] :][:8]
             assert head["sigma_weights"] == pytest.approx(np.linalg.norm(q.T @ k, 2), rel=1e-5)
             assert head["sigma"] == pytest.approx(np.linalg.norm((q * gain).T @ (k * gain), 2), rel=1e-5)
             assert head["frobenius"] == pytest.approx(np.linalg.norm((q * gain).T @ (k * gain)), rel=1e-5)
@@ -117,7 +119,9 @@ def test_not_finite_weights_are_named_and_the_rest_is_scanned(ullage, tmp_path, 
     made.llama(tmp_path / "model", edit=spoil)
     report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
     jsonschema.validate(report, schema)
-    assert report["not_finite"] == [{"tensor": "model.layers.1.self_attn.q_proj.weight", "layer": 1, "head": 1, "count": 1}]
+    assert report["not_finite"] == [
+        {"tensor": "model.layers.1.self_attn.q_proj.weight", "layer": 1, "head": 1, "count": 1}
+    ]
     heads = report["layers"][1]["heads"]
     assert heads[1]["sigma"] is None and heads[0]["sigma"] is not None
     assert ullage("scan", tmp_path / "model", "--fail-under", "-40").returncode == 1
@@ -138,10 +142,18 @@ def test_no_finite_head_is_an_error(ullage, tmp_path):
 
 
 def test_wrong_usage(ullage, checkpoint, tmp_path):
-    for arguments in (["scan"], ["scan", checkpoint, "--format", "e9m9"], ["scan", checkpoint, "--layers", "3:1"],
-                      ["scan", checkpoint, "--layers", "("], ["scan", checkpoint, "--probability", "2"], ["nothing"],
-                      ["scan", checkpoint, "--offsets", "none"], ["scan", checkpoint, "--device", "tpu"],
-                      ["explain", checkpoint, "x.y"], ["scan", checkpoint, "--json", tmp_path / "no" / "a.json"]):
+    for arguments in (
+        ["scan"],
+        ["scan", checkpoint, "--format", "e9m9"],
+        ["scan", checkpoint, "--layers", "3:1"],
+        ["scan", checkpoint, "--layers", "("],
+        ["scan", checkpoint, "--probability", "2"],
+        ["nothing"],
+        ["scan", checkpoint, "--offsets", "none"],
+        ["scan", checkpoint, "--device", "tpu"],
+        ["explain", checkpoint, "x.y"],
+        ["scan", checkpoint, "--json", tmp_path / "no" / "a.json"],
+    ):
         run = ullage(*arguments)
         assert run.returncode == 2, (arguments, run.returncode, run.stderr)
         assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("ullage: ")
@@ -229,14 +241,27 @@ def test_a_certificate_is_shown_rounded_up(ullage, checkpoint, tmp_path):
     report = report_of(ullage, checkpoint, tmp_path / "a.json")
     lines = ullage("scan", checkpoint).stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["layer"])
-    for layer, line in zip(report["layers"], lines[at + 2:], strict=False):
+    for layer, line in zip(report["layers"], lines[at + 2 :], strict=False):
         shown = float(line.split()[3])
         assert shown >= max(head["bounds"]["certificate"] for head in layer["heads"])
 
 
-@pytest.mark.parametrize("options", [["--fail-under", "nan"], ["--fail-under", ""], ["--json", ""], ["--context", "0"],
-                                     ["--context", "-1"], ["--threads", "0"], ["--top", "-1"], ["--json", "--csv"],
-                                     ["--json", "-", "--csv", "-"], ["--format", "e8m0"], ["--format", "nvfp4"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--fail-under", "nan"],
+        ["--fail-under", ""],
+        ["--json", ""],
+        ["--context", "0"],
+        ["--context", "-1"],
+        ["--threads", "0"],
+        ["--top", "-1"],
+        ["--json", "--csv"],
+        ["--json", "-", "--csv", "-"],
+        ["--format", "e8m0"],
+        ["--format", "nvfp4"],
+    ],
+)
 def test_what_could_only_be_a_mistake_is_refused(ullage, checkpoint, tmp_path, options):
     run = ullage("scan", checkpoint, *options, cwd=tmp_path)
     assert run.returncode == 2 and len(run.stderr.splitlines()) == 1, run.stderr
@@ -248,8 +273,9 @@ def test_an_unknown_sub_command_is_named(ullage):
     assert run.returncode == 2 and "scna" in run.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["doctor"], ["formats"], ["scan", "CHECKPOINT"],
-                                       ["scan", "CHECKPOINT", "--heads"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["doctor"], ["formats"], ["scan", "CHECKPOINT"], ["scan", "CHECKPOINT", "--heads"]]
+)
 def test_a_full_disk_is_not_success(command, checkpoint, arguments):
     arguments = [checkpoint if a == "CHECKPOINT" else a for a in arguments]
     with open("/dev/full", "w") as full:
@@ -272,8 +298,10 @@ def test_files_appear_together_or_not_at_all(ullage, checkpoint, tmp_path):
 
 def test_the_end_of_a_session_leaves_nothing_behind(command, tmp_path):
     made.llama(tmp_path / "large", layers=12, heads=16, kv_heads=16, head_dim=64, width=512)
-    run = subprocess.Popen([command, "scan", tmp_path / "large", "--json", tmp_path / "a.json", "--offsets", "4096"],
-                           stdout=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [command, "scan", tmp_path / "large", "--json", tmp_path / "a.json", "--offsets", "4096"],
+        stdout=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 30
     while not list(tmp_path.glob(".*tmp")) and run.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

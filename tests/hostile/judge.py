@@ -19,206 +19,292 @@ A case passes when
     reports, the unescaped injection token in stdout, stderr or HTML, a leaked line of /etc/passwd or
     of the environment, a JSON report that does not parse.
 """
-import argparse, collections, concurrent.futures as cf, json, os, re, resource, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
+
 try:
     import psutil
 except ImportError:
     psutil = None
 
-BAD = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|terminate called|Assertion .*failed|assertion failed|core dumped|Segmentation fault|"
-                 r"Traceback \(most recent|std::bad_alloc|std::length_error|vector::_M_|basic_string::|panicked at|stack smashing|double free|corrupted size|thread '.*' panicked", re.I)
-CTRL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]")
-TOKEN = re.compile(r"<script>\s*hr_xss|<img src=x onerror=hr_xss|href=[\"']?javascript:hr_xss|\son\w+=[\"']hr_xss", re.I)
-SECRET = "hr-secret-3b1f9c"
-LEAK = re.compile(r"root:[^:\n]*:0:0:|" + SECRET)
+CRASH = re.compile(
+    r"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|terminate called|Assertion .*failed|"
+    r"assertion failed|core dumped|Segmentation fault|Traceback \(most recent|std::bad_alloc|std::length_error|"
+    r"vector::_M_|basic_string::|panicked at|stack smashing|double free|corrupted size|thread '.*' panicked",
+    re.IGNORECASE,
+)
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]")
+INJECTED = re.compile(
+    r"<script>\s*ullage_xss|<img src=x onerror=ullage_xss|href=[\"']?javascript:ullage_xss|\son\w+=[\"']ullage_xss",
+    re.IGNORECASE,
+)
+SECRET = "ullage-secret-3b1f9c"
+LEAKED = re.compile(r"root:[^:\n]*:0:0:|" + SECRET)
+# Where a payload of the corpus would leave its mark outside of the run's own folder.
+MARKS = [Path("/tmp/ullage_pwn"), Path("/tmp/ullage_pwn2")]
+OUTPUT_LIMIT = 256 << 20
+READ_LIMIT = 64 << 20
 
 
 def tree_rss(pid):
+    """Resident bytes of a process and those below it; 0 without psutil."""
     if psutil is None:
         return 0
     try:
-        p = psutil.Process(pid)
-        return sum(q.memory_info().rss for q in [p] + p.children(recursive=True))
+        process = psutil.Process(pid)
+        return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
     except psutil.Error:
         return 0
 
 
-def snapshot(p):
-    out = {}
-    p = Path(p)
-    for base, ds, fs in os.walk(p if p.is_dir() else p.parent):
-        for n in ds + fs:
-            q = os.path.join(base, n)
+def snapshot(path):
+    """Size, time, mode and inode of everything below a folder, or beside a file."""
+    found = {}
+    for base, folders, files in os.walk(path if path.is_dir() else path.parent):
+        for name in folders + files:
+            each = os.path.join(base, name)
             try:
-                s = os.lstat(q)
-                out[q] = (s.st_size, s.st_mtime_ns, s.st_mode, s.st_ino)
+                status = os.lstat(each)
             except OSError:
-                pass
-        if len(out) > 20000:
+                continue
+            found[each] = (status.st_size, status.st_mtime_ns, status.st_mode, status.st_ino)
+        if len(found) > 20000:
             break
-    return out
+    return found
 
 
-def read(p, lim=64 << 20):
+def read(path):
     try:
-        with open(p, "rb") as f:
-            return f.read(lim)
+        with open(path, "rb") as file:
+            return file.read(READ_LIMIT).decode("utf-8", "replace")
     except OSError:
-        return b""
+        return ""
 
 
-def run_one(row, root, tmpl, opt):
-    path = root / row["path"]
-    tmp = Path(tempfile.mkdtemp(prefix="hr_run_"))
-    out, html = tmp / "report.json", tmp / "report.html"
-    cmd = [a.replace("{path}", str(path)).replace("{out}", str(out)).replace("{html}", str(html)) for a in tmpl]
-    before = snapshot(path)
-    env = {"PATH": os.environ.get("PATH", ""), "HOME": str(tmp), "TMPDIR": str(tmp), "LC_ALL": "C.UTF-8", "HR_SECRET": SECRET,
-           "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=1"), "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")}
-    for k in ("LD_LIBRARY_PATH", "OMP_NUM_THREADS"):
-        if k in os.environ:
-            env[k] = os.environ[k]
-    so, se = open(tmp / "so", "wb"), open(tmp / "se", "wb")
-    t0 = time.monotonic()
-    fails, peak, why = [], 0, None
-    pid = None
+def environment(scratch):
+    """Little, so that what a report leaks of it is known."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "OMP_NUM_THREADS") if name in os.environ}
+    return kept | {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "LC_ALL": "C.UTF-8",
+        "ULLAGE_SECRET": SECRET,
+        "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=1"),
+        "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1"),
+    }
+
+
+def kill_group(pid):
+    """Ends the session that this runner started, as far as it is still there."""
     try:
-        pr = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=so, stderr=se, cwd=tmp, env=env, start_new_session=True,
-                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
-        pid = pr.pid
-    except OSError as e:
-        return dict(row=row, fails=[f"cannot start: {e}"], t=0, rss=0, rc=None)
-    st = ru = None
-    nxt = 0.0
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        return False
+    return True
+
+
+def watch(pid, outputs, options):
+    """Waits for the process and ends it at a limit: (exit status, peak of resident bytes, the limit or None)."""
+    start = time.monotonic()
+    peak, next_look, limit = 0, 0.0, None
     while True:
-        p, st, ru = os.wait4(pid, os.WNOHANG)
-        if p:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
             break
         now = time.monotonic()
-        if now >= nxt:
-            peak = max(peak, tree_rss(pid)); nxt = now + 0.02
-            sz = sum(os.path.getsize(q) for q in (tmp / "so", tmp / "se"))
-            if now - t0 > opt.timeout:
-                why = f"no end within {opt.timeout:g} s"
-            elif peak > opt.rss_mb << 20:
-                why = f"RSS over {opt.rss_mb} MiB"
-            elif sz > 256 << 20:
-                why = "more than 256 MiB of output"
-            if why:
-                try:
-                    os.killpg(pid, signal.SIGKILL)          # the session this runner started
-                except OSError:
-                    pass
-                _, st, ru = os.wait4(pid, 0)
+        if now >= next_look:
+            next_look = now + 0.02
+            peak = max(peak, tree_rss(pid))
+            if now - start > options.timeout:
+                limit = f"no end within {options.timeout:g} s"
+            elif peak > options.rss_mb << 20:
+                limit = f"RSS over {options.rss_mb} MiB"
+            elif sum(os.path.getsize(path) for path in outputs) > OUTPUT_LIMIT:
+                limit = "more than 256 MiB of output"
+            if limit:
+                kill_group(pid)
+                _, status, usage = os.wait4(pid, 0)
                 break
         time.sleep(0.002)
-    pr.returncode = os.waitstatus_to_exitcode(st)
-    t = time.monotonic() - t0
-    so.close(); se.close()
-    peak = max(peak, ru.ru_maxrss * 1024)
-    rc = pr.returncode
-    try:
-        os.killpg(pid, 0); fails.append("left processes behind"); os.killpg(pid, signal.SIGKILL)
-    except OSError:
-        pass
-    o, e, j, h = (read(tmp / "so").decode("utf-8", "replace"), read(tmp / "se").decode("utf-8", "replace"),
-                  read(out).decode("utf-8", "replace"), read(html).decode("utf-8", "replace"))
-    if why:
-        fails.append(why)
-    elif rc < 0:
-        fails.append(f"killed by signal {-rc} ({signal.Signals(-rc).name})")
-    elif rc >= 126:
-        fails.append(f"exit status {rc}" + (" (command not runnable?)" if rc in (126, 127) else " (crash or abort)"))
-    if peak > opt.rss_mb << 20 and not why:
-        fails.append(f"peak RSS {peak >> 20} MiB over {opt.rss_mb}")
-    exp = row["expected"]
-    if "nonroot" in row["flags"] and os.geteuid() == 0:
-        exp = "any"
-    if not fails:
-        if exp == "ok" and rc != 0:
-            fails.append(f"expected ok, got status {rc}: {e.strip()[:160]!r}")
-        if exp == "error" and rc == 0:
-            fails.append("expected an error, got status 0")
-        if rc != 0:
-            msg = e.strip()
-            if not msg:
-                fails.append("error without a message on stderr")
-            elif len(msg) > 2000 or len(msg.splitlines()) > 5:
-                fails.append(f"stderr too long: {len(msg)} characters, {len(msg.splitlines())} lines")
-    if BAD.search(o + e):
-        fails.append(f"crash text: {BAD.search(o + e).group(0)!r}")
-    for nm, txt in (("stdout", o), ("stderr", e), ("json", j), ("html", h)):
-        m = CTRL.search(txt)
-        if m:
-            fails.append(f"raw control character U+{ord(m.group(0)):04X} in {nm}")
-        if LEAK.search(txt):
-            fails.append(f"{nm} leaks file or environment content")
-        if nm != "json" and TOKEN.search(txt):
-            fails.append(f"unescaped injection token in {nm}")
-        if nm in ("stdout", "stderr") and any(l.startswith("OK: all checks passed") for l in txt.splitlines()):
-            fails.append(f"forged line in {nm} (newline in a name)")
-    if "{out}" in " ".join(tmpl) and rc == 0 and not why:
+    return os.waitstatus_to_exitcode(status), max(peak, usage.ru_maxrss * 1024), limit
+
+
+def ending_failures(row, code, limit, errors):
+    """What is wrong with how the process ended and what it said of that."""
+    if limit:
+        return [limit]
+    if code < 0:
+        return [f"killed by signal {-code} ({signal.Signals(-code).name})"]
+    if code >= 126:
+        return [f"exit status {code}" + (" (command not runnable?)" if code in (126, 127) else " (crash or abort)")]
+    failures = []
+    expected = "any" if "nonroot" in row["flags"] and os.geteuid() == 0 else row["expected"]
+    if expected == "ok" and code != 0:
+        failures.append(f"expected ok, got status {code}: {errors[:160]!r}")
+    if expected == "error" and code == 0:
+        failures.append("expected an error, got status 0")
+    if code != 0:
+        lines = len(errors.splitlines())
+        if not errors:
+            failures.append("error without a message on stderr")
+        elif len(errors) > 2000 or lines > 5:
+            failures.append(f"stderr too long: {len(errors)} characters, {lines} lines")
+    return failures
+
+
+def text_failures(texts):
+    """What no output may hold, whatever the case."""
+    failures = []
+    if crash := CRASH.search(texts["stdout"] + texts["stderr"]):
+        failures.append(f"crash text: {crash[0]!r}")
+    for name, text in texts.items():
+        if control := CONTROL.search(text):
+            failures.append(f"raw control character U+{ord(control[0]):04X} in {name}")
+        if LEAKED.search(text):
+            failures.append(f"{name} leaks file or environment content")
+        if name != "json" and INJECTED.search(text):
+            failures.append(f"unescaped injection token in {name}")
+        if name in ("stdout", "stderr") and re.search(r"^OK: all checks passed", text, re.MULTILINE):
+            failures.append(f"forged line in {name} (newline in a name)")
+    return failures
+
+
+def run_one(row, root, command, options):
+    path = root / row["path"]
+    scratch = Path(tempfile.mkdtemp(prefix="ullage_run_"))
+    paths = {name: scratch / name for name in ("stdout", "stderr")}
+    paths |= {"json": scratch / "report.json", "html": scratch / "report.html"}
+    places = {"{path}": path, "{out}": paths["json"], "{html}": paths["html"]}
+    arguments = command
+    for place, value in places.items():
+        arguments = [argument.replace(place, str(value)) for argument in arguments]
+    before = snapshot(path)
+    start = time.monotonic()
+    with open(paths["stdout"], "wb") as stdout, open(paths["stderr"], "wb") as stderr:
         try:
-            json.loads(j)
-        except ValueError as x:
-            fails.append(f"JSON report does not parse: {x}")
-    if row.get("want") and opt.want and not fails and not re.search(row["want"], o + e + j + h):
-        fails.append(f"nothing matches {row['want']!r}")
-    if any(root.glob("MARKER_*")) or list(tmp.glob("hr_pwn*")) or os.path.exists("/tmp/hr_pwn") or os.path.exists("/tmp/hr_pwn2"):
-        fails.append("MARKER FILE CREATED: payload was executed or a path escaped")
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=scratch,
+                env=environment(scratch),
+                start_new_session=True,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+            )
+        except OSError as error:
+            return {"row": row, "fails": [f"cannot start: {error}"], "t": 0, "rss": 0, "rc": None}
+        code, peak, limit = watch(process.pid, [paths["stdout"], paths["stderr"]], options)
+    process.returncode = code  # Popen did not see it end
+    seconds = time.monotonic() - start
+    failures = ["left processes behind"] if kill_group(process.pid) else []
+    texts = {name: read(path) for name, path in paths.items()}
+    message = texts["stderr"].strip()
+    failures += ending_failures(row, code, limit, message)
+    if peak > options.rss_mb << 20 and not limit:
+        failures.append(f"peak RSS {peak >> 20} MiB over {options.rss_mb}")
+    failures += text_failures(texts)
+    if "{out}" in " ".join(command) and code == 0 and not limit:
+        try:
+            json.loads(texts["json"])
+        except ValueError as error:
+            failures.append(f"JSON report does not parse: {error}")
+    if row.get("want") and options.want and not failures and not re.search(row["want"], "".join(texts.values())):
+        failures.append(f"nothing matches {row['want']!r}")
+    if any(root.glob("MARKER_*")) or any(scratch.glob("ullage_pwn*")) or any(mark.exists() for mark in MARKS):
+        failures.append("MARKER FILE CREATED: payload was executed or a path escaped")
     if snapshot(path) != before:
-        fails.append("the checkpoint directory was changed")
-    if not (opt.keep and fails):
-        shutil.rmtree(tmp, ignore_errors=True)
-    return dict(row=row, fails=fails, t=t, rss=peak, rc=rc, msg=e.strip()[:300], tmp=str(tmp) if opt.keep and fails else None)
+        failures.append("the checkpoint directory was changed")
+    keep = options.keep and failures
+    if not keep:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return {
+        "row": row,
+        "fails": failures,
+        "t": seconds,
+        "rss": peak,
+        "rc": code,
+        "msg": message[:300],
+        "tmp": str(scratch) if keep else None,
+    }
+
+
+def show(results, verbose):
+    failed = [result for result in results if result["fails"]]
+    cases = collections.Counter(result["row"]["category"] for result in results)
+    failed_cases = collections.Counter(result["row"]["category"] for result in failed)
+    print("category          cases  failed")
+    for category, count in cases.items():
+        print(f"{category:16s} {count:6d} {failed_cases[category]:7d}")
+    for result in sorted(results, key=lambda result: -result["t"])[:3]:
+        print(f"slowest: {result['t']:6.2f} s  {result['row']['path']!r}")
+    for result in sorted(results, key=lambda result: -result["rss"])[:3]:
+        print(f"largest: {result['rss'] >> 20:6d} MiB  {result['row']['path']!r}")
+    for result in failed:
+        row = result["row"]
+        kept = f"  ({result['tmp']})" if result.get("tmp") else ""
+        print(f"FAIL {row['category']}: {row['path']!r} [{row['expected']}]: {'; '.join(result['fails'])}{kept}")
+    if verbose:
+        for result in results:
+            word = "FAIL" if result["fails"] else "pass"
+            path, message = result["row"]["path"], result.get("msg", "")
+            print(f"{word} rc={result['rc']} {result['t']:.2f}s {path!r} {message!r}")
+    print(f"{len(results) - len(failed)} passed, {len(failed)} failed")
+    return not failed
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    ap.add_argument("corpus"); ap.add_argument("command")
-    ap.add_argument("--timeout", type=float, default=20); ap.add_argument("--rss-mb", type=int, default=1024); ap.add_argument("-j", type=int, default=1)
-    ap.add_argument("--only", help="regex on path or category"); ap.add_argument("--no-want", dest="want", action="store_false"); ap.add_argument("--keep", action="store_true", help="keep outputs of failures")
-    ap.add_argument("--report", help="write all results as JSON lines"); ap.add_argument("-v", action="store_true")
-    a = ap.parse_args()
-    root = Path(a.corpus).absolute()
-    rows = [json.loads(l) for l in open(root / "manifest.jsonl")]
-    if a.only:
-        rows = [r for r in rows if re.search(a.only, r["path"] + " " + r["category"])]
-    tmpl = shlex.split(a.command)
-    if "{path}" not in a.command:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("corpus")
+    parser.add_argument("command")
+    parser.add_argument("--timeout", type=float, default=20)
+    parser.add_argument("--rss-mb", type=int, default=1024)
+    parser.add_argument("-j", type=int, default=1)
+    parser.add_argument("--only", help="regex on path or category")
+    parser.add_argument("--no-want", dest="want", action="store_false")
+    parser.add_argument("--keep", action="store_true", help="keep outputs of failures")
+    parser.add_argument("--report", help="write all results as JSON lines")
+    parser.add_argument("-v", action="store_true")
+    options = parser.parse_args()
+    root = Path(options.corpus).absolute()
+    rows = [json.loads(line) for line in (root / "manifest.jsonl").read_text().splitlines()]
+    if options.only:
+        rows = [row for row in rows if re.search(options.only, row["path"] + " " + row["category"])]
+    command = shlex.split(options.command)
+    if "{path}" not in options.command:
         sys.exit("the command needs {path}")
-    if os.sep in tmpl[0]:
-        tmpl[0] = str(Path(tmpl[0]).absolute())
-    tmpl[1:] = [str(Path(x).absolute()) if x.endswith(".py") and os.path.exists(x) else x for x in tmpl[1:]]
-    stale = list(root.glob("MARKER_*"))
+    # Each run has a folder of its own, so what is named relative to this one is made absolute.
+    if os.sep in command[0]:
+        command[0] = str(Path(command[0]).absolute())
+    command[1:] = [str(Path(x).absolute()) if x.endswith(".py") and os.path.exists(x) else x for x in command[1:]]
+    stale = [*root.glob("MARKER_*"), *(mark for mark in MARKS if mark.exists())]
     if stale:
         sys.exit(f"stale marker {stale[0]}: remove it first")
     if psutil is None:
         print("note: no psutil, RSS is judged after the end only (ru_maxrss)")
-    with cf.ThreadPoolExecutor(a.j) as ex:
-        res = list(ex.map(lambda r: run_one(r, root, tmpl, a), rows))
-    bad = [r for r in res if r["fails"]]
-    cats = collections.Counter(r["row"]["category"] for r in res)
-    bcat = collections.Counter(r["row"]["category"] for r in bad)
-    print("category          cases  failed")
-    for k, n in cats.items():
-        print(f"{k:16s} {n:6d} {bcat[k]:7d}")
-    for r in sorted(res, key=lambda r: -r["t"])[:3]:
-        print(f"slowest: {r['t']:6.2f} s  {r['row']['path']!r}")
-    for r in sorted(res, key=lambda r: -r["rss"])[:3]:
-        print(f"largest: {r['rss'] >> 20:6d} MiB  {r['row']['path']!r}")
-    for r in bad:
-        print(f"FAIL {r['row']['category']}: {r['row']['path']!r} [{r['row']['expected']}]: " + "; ".join(r["fails"]) + (f"  ({r['tmp']})" if r.get("tmp") else ""))
-    if a.v:
-        for r in res:
-            print(f"{'FAIL' if r['fails'] else 'pass'} rc={r['rc']} {r['t']:.2f}s {r['row']['path']!r} {r.get('msg', '')!r}")
-    if a.report:
-        with open(a.report, "w") as f:
-            for r in res:
-                f.write(json.dumps({k: r.get(k) for k in ("fails", "t", "rss", "rc", "msg")} | r["row"]) + "\n")
-    print(f"{len(res) - len(bad)} passed, {len(bad)} failed")
-    sys.exit(1 if bad else 0)
+    with concurrent.futures.ThreadPoolExecutor(options.j) as executor:
+        results = list(executor.map(lambda row: run_one(row, root, command, options), rows))
+    if options.report:
+        with open(options.report, "w") as file:
+            for result in results:
+                kept = {key: result.get(key) for key in ("fails", "t", "rss", "rc", "msg")}
+                file.write(json.dumps(kept | result["row"]) + "\n")
+    sys.exit(0 if show(results, options.v) else 1)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def test_scripts_and_programs_are_found(tmp_path):
 
 
 def test_every_folder_of_benchmarks_has_something_to_run():
-    for folder in (path for path in (ROOT / "bench").iterdir() if path.is_dir() and path.name not in ("results", "__pycache__")):
+    for folder in (
+        path for path in (ROOT / "bench").iterdir() if path.is_dir() and path.name not in ("results", "__pycache__")
+    ):
         assert (folder / "run.py").exists() or list(folder.glob("*_bench.cc")), folder
 
 
@@ -45,8 +47,11 @@ def test_measured_tables_are_the_stored_results(name):
 
 
 def test_every_marked_table_is_one_of_them():
-    marked = [(page, line + "\n") for page in (ROOT / "docs").rglob("*.md")
-              for line in re.findall(r"^<!-- measured: begin .*", page.read_text(), re.MULTILINE)]
+    marked = [
+        (page, line + "\n")
+        for page in (ROOT / "docs").rglob("*.md")
+        for line in re.findall(r"^<!-- measured: begin .*", page.read_text(), re.MULTILINE)
+    ]
     assert sorted(marked) == sorted((table.page, table.begin) for table in measured.TABLES.values())
 
 

@@ -68,8 +68,9 @@ def wrong_with(row, root=ROOT):
     for name in functions:
         if not (in_python if name in python else declared)(name, root):
             return f"{name} is not declared"
-    sources = "".join(path.read_text() for folder in ("apps", "src/experiments")
-                      for path in sorted((root / folder).rglob("*.cc")))
+    sources = "".join(
+        path.read_text() for folder in ("apps", "src/experiments") for path in sorted((root / folder).rglob("*.cc"))
+    )
     for command in commands:
         for word in command.split():
             if not re.search(rf'"{re.escape(word)}[",]', sources):
@@ -98,9 +99,17 @@ def test_row(row):
     assert wrong_with(row) is None
 
 
-@pytest.mark.parametrize("wanted", sorted({
-    found for _, row in PAPERS if row["status"] == "stands" for found in re.findall(r"`ullage ([^`]+)`", row["command"])
-}))
+@pytest.mark.parametrize(
+    "wanted",
+    sorted(
+        {
+            found
+            for _, row in PAPERS
+            if row["status"] == "stands"
+            for found in re.findall(r"`ullage ([^`]+)`", row["command"])
+        }
+    ),
+)
 def test_the_command_knows_it(ullage, wanted):
     words = wanted.split()
     result = ullage("reproduce", "--list") if words[0] == "reproduce" else ullage(words[0], "--help")

@@ -17,8 +17,13 @@ import readme_output  # noqa: E402
 def test_the_output_is_current(command):
     if not fetch_demo.complete(fetch_demo.cache_folder()):
         pytest.skip("the demo's checkpoint is not in the cache folder; make demo fetches it")
-    result = subprocess.run([sys.executable, ROOT / "tools/readme_output.py", "--check", "--command", command],
-                            capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, ROOT / "tools/readme_output.py", "--check", "--command", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stderr
 
 
@@ -26,8 +31,14 @@ def test_a_last_digit_may_differ_and_nothing_else():
     text = "    0  self   12.7  889  78.5  2.5  0.0981  1.2e-05"
     for other in (text, text.replace("78.5", "78.6"), text.replace("889", "888"), text.replace("1.2e-05", "1.3e-05")):
         assert readme_output.agrees(text, other), other
-    for other in (text.replace("78.5", "78.7"), text.replace("889", "899"), text.replace("2.5", "2"), text.replace("self", "cross"),
-                  text + " 1", text.replace("1.2e-05", "1.2e-04")):
+    for other in (
+        text.replace("78.5", "78.7"),
+        text.replace("889", "899"),
+        text.replace("2.5", "2"),
+        text.replace("self", "cross"),
+        text + " 1",
+        text.replace("1.2e-05", "1.2e-04"),
+    ):
         assert not readme_output.agrees(text, other), other
 
 

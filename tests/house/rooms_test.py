@@ -12,7 +12,7 @@ CHECK = pathlib.Path(__file__).resolve().parents[2] / "tools" / "check_rooms.py"
 HOUSE = {
     "include/ullage/base/result.h": "#pragma once\n",
     "include/ullage/formats/cast.h": '#pragma once\n#include "ullage/base/result.h"\n',
-    "include/ullage/report/table.h": '#pragma once\n#include <string>\n',
+    "include/ullage/report/table.h": "#pragma once\n#include <string>\n",
     "include/ullage/spectrum/gram.h": '#pragma once\n#include "ullage/formats/cast.h"\n',
     "include/ullage/bounds/naive.h": '#pragma once\n#include "ullage/spectrum/gram.h"\n',
     "src/formats/cast.cc": '#include "ullage/formats/cast.h"\n#include "formats/tables.h"\n',
@@ -27,38 +27,53 @@ HOUSE = {
 # What is planted -> (files that change, words of the finding).
 PLANTED = {
     "a room that uses one above it": (
-        {"src/formats/cast.cc": '#include "ullage/spectrum/gram.h"\n'}, "formats may not use spectrum"),
-    "a room beside it": (
-        {"src/spectrum/gram.cc": '#include "ullage/report/table.h"\n'}, "spectrum may not use report"),
+        {"src/formats/cast.cc": '#include "ullage/spectrum/gram.h"\n'},
+        "formats may not use spectrum",
+    ),
+    "a room beside it": ({"src/spectrum/gram.cc": '#include "ullage/report/table.h"\n'}, "spectrum may not use report"),
     "a public header that uses one above it": (
         {"include/ullage/formats/cast.h": '#pragma once\n#  include "ullage/bounds/naive.h"\n'},
-        "formats may not use bounds"),
+        "formats may not use bounds",
+    ),
     "another room's private header": (
-        {"src/spectrum/gram.cc": '#include "formats/tables.h"\n'}, "formats/tables.h is private to formats"),
+        {"src/spectrum/gram.cc": '#include "formats/tables.h"\n'},
+        "formats/tables.h is private to formats",
+    ),
     "a room's private header in the command": (
-        {"apps/ullage/scan.cc": '#include "formats/tables.h"\n'}, "formats/tables.h is private to formats"),
+        {"apps/ullage/scan.cc": '#include "formats/tables.h"\n'},
+        "formats/tables.h is private to formats",
+    ),
     "a public header with a private one": (
-        {"include/ullage/formats/cast.h": '#pragma once\n#include "formats/tables.h"\n'}, "includes the private"),
+        {"include/ullage/formats/cast.h": '#pragma once\n#include "formats/tables.h"\n'},
+        "includes the private",
+    ),
     "a public header with a foreign one": (
-        {"include/ullage/spectrum/gram.h": "#pragma once\n#include <cblas.h>\n"}, "keep it in src/"),
+        {"include/ullage/spectrum/gram.h": "#pragma once\n#include <cblas.h>\n"},
+        "keep it in src/",
+    ),
     "a library in a room that has no use for it": (
-        {"src/formats/cast.cc": "#include <nlohmann/json.hpp>\n"}, "nlohmann/json.hpp is only for"),
+        {"src/formats/cast.cc": "#include <nlohmann/json.hpp>\n"},
+        "nlohmann/json.hpp is only for",
+    ),
     "a test library in a room": ({"src/formats/cast.cc": "#include <gtest/gtest.h>\n"}, "is for tests only"),
-    "a header that is not there": (
-        {"src/formats/cast.cc": '#include "ullage/base/gone.h"\n'}, "which does not exist"),
+    "a header that is not there": ({"src/formats/cast.cc": '#include "ullage/base/gone.h"\n'}, "which does not exist"),
     "a room that nobody knows": ({"src/attic/box.cc": "\n"}, "no room 'attic'"),
     "the table of contents in a room": (
         {"include/ullage/ullage.h": "#pragma once\n", "src/formats/cast.cc": '#include "ullage/ullage.h"\n'},
-        "includes the table of contents"),
+        "includes the table of contents",
+    ),
     "a test that uses a room above": (
-        {"tests/formats/cast_test.cc": '#include "ullage/bounds/naive.h"\n'}, "formats may not use bounds"),
+        {"tests/formats/cast_test.cc": '#include "ullage/bounds/naive.h"\n'},
+        "formats may not use bounds",
+    ),
     "a CMake list that says more than it may": (
         {"src/formats/CMakeLists.txt": "ullage_room(formats\n  USES base spectrum LINKS x)\n"},
-        "formats may not use spectrum"),
+        "formats may not use spectrum",
+    ),
     "a header without a guard": ({"include/ullage/base/result.h": "\n"}, "without #pragma once"),
-    "a note to oneself": ({"src/formats/cast.cc": "// TO" "DO: later\n"}, "src/formats/cast.cc:1: holds TO" "DO"),
-    "a path of one machine": ({"docs/x.md": "see /wo" "rk/notes\n"}, "a path of one machine"),
-    "a registry's host": ({"README.md": "from py" "pi.org\n"}, "a package registry's host"),
+    "a note to oneself": ({"src/formats/cast.cc": "// TO" + "DO: later\n"}, "src/formats/cast.cc:1: holds TO" + "DO"),
+    "a path of one machine": ({"docs/x.md": "see /wo" + "rk/notes\n"}, "a path of one machine"),
+    "a registry's host": ({"README.md": "from py" + "pi.org\n"}, "a package registry's host"),
     "a byte outside ASCII": ({"src/formats/cast.cc": "// \u03c3\n"}, "a byte outside ASCII"),
 }
 
@@ -71,8 +86,9 @@ def write(folder, files):
 
 
 def check(folder, *arguments):
-    return subprocess.run([sys.executable, CHECK, "--root", folder, *arguments], capture_output=True, text=True,
-                          check=False)
+    return subprocess.run(
+        [sys.executable, CHECK, "--root", folder, *arguments], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_copy_has_no_finding(tmp_path):
@@ -106,6 +122,6 @@ def test_a_file_that_is_not_built(tmp_path):
 
 
 def test_files_that_git_ignores_are_not_looked_at(tmp_path):
-    write(tmp_path, HOUSE | {".gitignore": "/out/\n", "out/x.cc": "// TO" "DO\n"})
+    write(tmp_path, HOUSE | {".gitignore": "/out/\n", "out/x.cc": "// TO" + "DO\n"})
     subprocess.run(["git", "-C", tmp_path, "init", "-q"], check=True)
     assert check(tmp_path).returncode == 0

@@ -11,8 +11,25 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOLS = ["bash", "env", "sed", "grep", "cat", "cmp", "cp", "rm", "mkdir", "dirname", "basename", "mktemp", "tail",
-         "touch", "true", "ln", "sort"]
+TOOLS = [
+    "bash",
+    "env",
+    "sed",
+    "grep",
+    "cat",
+    "cmp",
+    "cp",
+    "rm",
+    "mkdir",
+    "dirname",
+    "basename",
+    "mktemp",
+    "tail",
+    "touch",
+    "true",
+    "ln",
+    "sort",
+]
 
 
 class Machine:
@@ -44,8 +61,14 @@ class Machine:
         self.script("dpkg-query", f'printf "{lines}"; exit 1')
 
     def setup(self, *groups):
-        return subprocess.run([self.root / "tools/setup.sh", *groups], capture_output=True, text=True, check=False,
-                              stdin=subprocess.DEVNULL, env={"PATH": str(self.bin), "TMPDIR": os.fspath(self.root)})
+        return subprocess.run(
+            [self.root / "tools/setup.sh", *groups],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": str(self.bin), "TMPDIR": os.fspath(self.root)},
+        )
 
     def calls(self, name):
         return [line for line in self.log.read_text().splitlines() if line.startswith(name)]
@@ -76,10 +99,12 @@ def test_root_installs_what_is_missing_and_nothing_else(machine):
 
 def test_nothing_missing_is_nothing_done(machine):
     machine.installed(packages_of(machine, "build", "test", "lint"))
+    assert machine.setup("build", "lint").returncode == 0
     machine.log.write_text("")
     result = machine.setup("build", "lint")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert not machine.calls("apt-get") and not machine.calls("python3")
+    assert not [call for call in machine.calls("venv-python") if "pip" in call]
 
 
 def test_a_removed_package_counts_as_missing(machine):
@@ -154,6 +179,8 @@ def test_pip_failing_is_said_and_tried_again_next_time(machine):
 
 
 def test_every_python_requirement_is_pinned():
-    for name in ("requirements.txt", "requirements-torch.txt"):
-        lines = [line for line in (ROOT / "tools" / name).read_text().splitlines() if line and line[0] != "#"]
-        assert lines and all("==" in line for line in lines)
+    files = sorted((ROOT / "tools").glob("requirements*.txt"))
+    assert len(files) == 4
+    for file in files:
+        lines = [line for line in file.read_text().splitlines() if line and line[0] != "#"]
+        assert lines and all("==" in line for line in lines), file

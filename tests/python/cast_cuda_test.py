@@ -8,7 +8,21 @@ import ullage
 
 WHY = ullage._core.why_no_gpu()
 needs_gpu = pytest.mark.skipif(WHY is not None, reason=str(WHY))
-FORMATS = ["e4m3", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0", "e2m1", "e2m3", "e3m2", "fp16", "bf16", "tf32", "fp32", "e3m4"]
+FORMATS = [
+    "e4m3",
+    "e4m3fnuz",
+    "e5m2",
+    "e5m2fnuz",
+    "e8m0",
+    "e2m1",
+    "e2m3",
+    "e3m2",
+    "fp16",
+    "bf16",
+    "tf32",
+    "fp32",
+    "e3m4",
+]
 ROUNDINGS = ["nearest", "nearest-away", "toward-zero", "up", "down", "stochastic"]
 
 
@@ -31,7 +45,9 @@ def some(shape, scale=10.0, seed=1):
 
 
 def bits(torch, tensor):
-    return tensor.contiguous().view(-1).view({1: torch.uint8, 2: torch.int16, 4: torch.int32}[tensor.element_size()]).cpu()
+    return (
+        tensor.contiguous().view(-1).view({1: torch.uint8, 2: torch.int16, 4: torch.int32}[tensor.element_size()]).cpu()
+    )
 
 
 def test_says_in_one_line_why_there_is_no_gpu():
@@ -71,8 +87,20 @@ def test_torch_has_the_bits_of_the_cpu(torch, format, rounding):
 @needs_gpu
 def test_torch_sources_and_views(torch):
     x = torch.from_numpy(some((60, 130)))
-    for source in (x.bfloat16(), x.half(), x.double(), ullage.cast(x, "e4m3"), ullage.cast(x, "e5m2"),
-                   x.clone().requires_grad_(True), x.t(), x[::2, 3:], x[0], x[0, 0], x[:0], x.expand(3, 60, 130)):
+    for source in (
+        x.bfloat16(),
+        x.half(),
+        x.double(),
+        ullage.cast(x, "e4m3"),
+        ullage.cast(x, "e5m2"),
+        x.clone().requires_grad_(True),
+        x.t(),
+        x[::2, 3:],
+        x[0],
+        x[0, 0],
+        x[:0],
+        x.expand(3, 60, 130),
+    ):
         found = ullage.cast(source.cuda(), "e5m2", saturate=False)
         assert torch.equal(bits(torch, found), bits(torch, ullage.cast(source, "e5m2", saturate=False)))
     view = x.cuda().t()[::2, 3:]  # strided on the GPU
@@ -141,7 +169,9 @@ def test_cupy_has_the_bits_of_the_cpu(cupy, rounding):
             assert np.array_equal(cupy.asnumpy(found), expected.astype(found.dtype), equal_nan=True)
             assert counts == expected_counts or view == np.s_[:0]
     half = cupy.asarray(x.astype(np.float16))
-    assert np.array_equal(cupy.asnumpy(ullage.cast(half, "e4m3")), ullage.cast(x.astype(np.float16), "e4m3").astype(np.float32))
+    assert np.array_equal(
+        cupy.asnumpy(ullage.cast(half, "e4m3")), ullage.cast(x.astype(np.float16), "e4m3").astype(np.float32)
+    )
 
 
 @needs_gpu

@@ -19,8 +19,18 @@ def visible(queries, keys, is_causal=False, window=None, offset=0):
     return seen
 
 
-def scores(query, key, attn_mask=None, is_causal=False, scale=None, softcap=None, window=None, sinks=None, offset=0,
-           dtype=torch.float64):
+def scores(
+    query,
+    key,
+    attn_mask=None,
+    is_causal=False,
+    scale=None,
+    softcap=None,
+    window=None,
+    sinks=None,
+    offset=0,
+    dtype=torch.float64,
+):
     """S with -inf where a key is hidden; one more column for sinks."""
     query, key = query.to(dtype), key.to(dtype)
     key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)

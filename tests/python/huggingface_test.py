@@ -5,29 +5,59 @@ import warnings
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import dense
 import pytest
 import torch
 import transformers as hf
-import ullage.huggingface
 from transformers import masking_utils as mu
+
+import dense
+import ullage.huggingface
 from ullage.torch import _operator, attention_path
 
 VOCABULARY, TOKENS = 61, 24
-SIZES = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-         "num_attention_heads": 4, "max_position_embeddings": 64}
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+}
 IDS = {"bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0}
 # Weights large enough for rows of attention that are far from uniform: with the configs' 0.02 any mask would pass.
 MODELS = {
-    "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(
-        vocab_size=VOCABULARY, n_positions=64, n_embd=32, n_layer=2, n_head=4, attn_pdrop=0, resid_pdrop=0, embd_pdrop=0,
-        initializer_range=0.3, **IDS)),
+    "gpt2": lambda: hf.GPT2LMHeadModel(
+        hf.GPT2Config(
+            vocab_size=VOCABULARY,
+            n_positions=64,
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            attn_pdrop=0,
+            resid_pdrop=0,
+            embd_pdrop=0,
+            initializer_range=0.3,
+            **IDS,
+        )
+    ),
     "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**SIZES, num_key_value_heads=2, initializer_range=0.3, **IDS)),
-    "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(
-        **SIZES, num_key_value_heads=2, head_dim=8, sliding_window=7, attn_logit_softcapping=4.0, query_pre_attn_scalar=8,
-        initializer_range=0.3, **IDS)),
-    "bert": lambda: hf.BertForMaskedLM(hf.BertConfig(
-        **SIZES, attention_probs_dropout_prob=0, hidden_dropout_prob=0, initializer_range=0.3, pad_token_id=0)),
+    "gemma2": lambda: hf.Gemma2ForCausalLM(
+        hf.Gemma2Config(
+            **SIZES,
+            num_key_value_heads=2,
+            head_dim=8,
+            sliding_window=7,
+            attn_logit_softcapping=4.0,
+            query_pre_attn_scalar=8,
+            initializer_range=0.3,
+            **IDS,
+        )
+    ),
+    "bert": lambda: hf.BertForMaskedLM(
+        hf.BertConfig(
+            **SIZES, attention_probs_dropout_prob=0, hidden_dropout_prob=0, initializer_range=0.3, pad_token_id=0
+        )
+    ),
 }
 DECODERS = ("gpt2", "llama", "gemma2")
 
@@ -111,9 +141,17 @@ def test_training_follows_eager(name):
 @pytest.mark.parametrize("cache", [None, "dynamic", "static"])
 def test_generation_is_eagers(name, cache):
     given = inputs("left")
-    tokens = [make(name, how).generate(**given, max_new_tokens=14, do_sample=False, use_cache=cache is not None,
-                                       cache_implementation=cache, disable_compile=True)
-              for how in ("eager", "ullage")]
+    tokens = [
+        make(name, how).generate(
+            **given,
+            max_new_tokens=14,
+            do_sample=False,
+            use_cache=cache is not None,
+            cache_implementation=cache,
+            disable_compile=True,
+        )
+        for how in ("eager", "ullage")
+    ]
     assert tokens[0].shape == (3, TOKENS + 14) and torch.equal(*tokens)
 
 
@@ -125,10 +163,14 @@ def test_chunks_of_queries_with_a_cache(name, cache):
     for how in ("eager", "ullage"):
         model = make(name, how)
         past = cache(config=model.config, **({"max_cache_len": 40} if cache is hf.StaticCache else {}))
-        parts = [model(ids, past_key_values=past, use_cache=True).logits
-                 for ids in inputs()["input_ids"].split([3, 5, 1, 1, 10, 4], 1)]
+        parts = [
+            model(ids, past_key_values=past, use_cache=True).logits
+            for ids in inputs()["input_ids"].split([3, 5, 1, 1, 10, 4], 1)
+        ]
         logits[how] = torch.cat(parts, 1)
-    torch.testing.assert_close(logits["ullage"], logits["eager"], rtol=1e-4, atol=1e-4 * logits["eager"].abs().max().item())
+    torch.testing.assert_close(
+        logits["ullage"], logits["eager"], rtol=1e-4, atol=1e-4 * logits["eager"].abs().max().item()
+    )
     torch.testing.assert_close(logits["ullage"], make(name, "ullage")(**inputs()).logits, rtol=1e-3, atol=1e-3)
 
 
@@ -142,8 +184,10 @@ BANDS = {
 
 
 @pytest.mark.parametrize("name", BANDS)
-@pytest.mark.parametrize("queries, keys, offset, kv_offset", [(6, 6, 0, 0), (4, 11, 7, 0), (4, 11, 0, 0), (4, 11, 3, 0),
-                                                              (5, 8, 9, 6), (4, 9, 8, 5)])
+@pytest.mark.parametrize(
+    "queries, keys, offset, kv_offset",
+    [(6, 6, 0, 0), (4, 11, 7, 0), (4, 11, 0, 0), (4, 11, 3, 0), (5, 8, 9, 6), (4, 9, 8, 5)],
+)
 @pytest.mark.parametrize("padding", [None, 17])
 def test_a_mask_says_what_sdpas_does(name, queries, keys, offset, kv_offset, padding):
     torch.manual_seed(2)
@@ -179,8 +223,18 @@ def test_other_masks_fall_to_the_reference_and_say_so():
 
 def test_sinks():
     def gpt_oss():
-        return hf.GptOssForCausalLM(hf.GptOssConfig(**SIZES, num_key_value_heads=2, head_dim=8, sliding_window=7,
-                                                    num_local_experts=2, num_experts_per_tok=1, initializer_range=0.3, **IDS))
+        return hf.GptOssForCausalLM(
+            hf.GptOssConfig(
+                **SIZES,
+                num_key_value_heads=2,
+                head_dim=8,
+                sliding_window=7,
+                num_local_experts=2,
+                num_experts_per_tok=1,
+                initializer_range=0.3,
+                **IDS,
+            )
+        )
 
     eager = make(gpt_oss, "eager")(**inputs("left")).logits
     with slow("attention sinks"):
@@ -191,9 +245,21 @@ def test_sinks():
 
 def test_bias_by_position():
     def t5():
-        return hf.T5ForConditionalGeneration(hf.T5Config(
-            vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0, decoder_start_token_id=0,
-            initializer_factor=3.0, eos_token_id=None, pad_token_id=0))
+        return hf.T5ForConditionalGeneration(
+            hf.T5Config(
+                vocab_size=VOCABULARY,
+                d_model=32,
+                d_kv=8,
+                d_ff=48,
+                num_layers=2,
+                num_heads=4,
+                dropout_rate=0,
+                decoder_start_token_id=0,
+                initializer_factor=3.0,
+                eos_token_id=None,
+                pad_token_id=0,
+            )
+        )
 
     given = inputs("right") | {"decoder_input_ids": inputs()["input_ids"][:, :7]}
     with torch.no_grad():
@@ -205,25 +271,39 @@ def test_bias_by_position():
 
 def test_an_image_model():
     def vit():
-        return hf.ViTModel(hf.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-                                        image_size=16, patch_size=4, initializer_range=0.3))
+        return hf.ViTModel(
+            hf.ViTConfig(
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=48,
+                image_size=16,
+                patch_size=4,
+                initializer_range=0.3,
+            )
+        )
 
     image = torch.randn(2, 3, 16, 16)
     eager, ours = (make(vit, how)(image).last_hidden_state for how in ("eager", "ullage"))
     torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("module_says, argument, causal", [(True, None, True), (False, None, False), (True, False, False),
-                                                           (False, True, True)])
+@pytest.mark.parametrize(
+    "module_says, argument, causal",
+    [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
+)
 @pytest.mark.parametrize("window", [None, 3])
 def test_without_a_mask_the_module_says(module_says, argument, causal, window):
     """The last query stands at the last key; a window is one of a causal model."""
     module = torch.nn.Module()
     module.is_causal = module_says
     query, key, value = torch.randn(2, 4, 3, 8), torch.randn(2, 2, 7, 8), torch.randn(2, 2, 7, 8)
-    output, weights = hf.AttentionInterface()["ullage"](module, query, key, value, None, is_causal=argument, scaling=0.4,
-                                                        sliding_window=window)
-    expected = dense.attention(query, key, value, scale=0.4, is_causal=causal, window=window if causal else None, offset=4)
+    output, weights = hf.AttentionInterface()["ullage"](
+        module, query, key, value, None, is_causal=argument, scaling=0.4, sliding_window=window
+    )
+    expected = dense.attention(
+        query, key, value, scale=0.4, is_causal=causal, window=window if causal else None, offset=4
+    )
     torch.testing.assert_close(output, expected.transpose(1, 2).float(), rtol=1e-5, atol=1e-5)
     assert weights is None and output.is_contiguous()
 
@@ -235,8 +315,10 @@ def test_compiled(name):
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     for padded in (None, "right"):
         given = inputs(padded)
-        torch.testing.assert_close(compiled(**given, use_cache=False).logits if name != "bert" else compiled(**given).logits,
-                                   model(**given).logits)
+        torch.testing.assert_close(
+            compiled(**given, use_cache=False).logits if name != "bert" else compiled(**given).logits,
+            model(**given).logits,
+        )
 
 
 def test_another_name_for_another_softmax():
@@ -244,13 +326,17 @@ def test_another_name_for_another_softmax():
     given = inputs("left")
     standard, stabilised = (make("llama", how)(**given).logits for how in ("ullage-standard", "ullage"))
     torch.testing.assert_close(standard, stabilised)
-    with pytest.raises(ValueError, match="register: softmax: one of standard, published, stabilised is needed, not 'fast'"):
+    with pytest.raises(
+        ValueError, match="register: softmax: one of standard, published, stabilised is needed, not 'fast'"
+    ):
         ullage.huggingface.register("other", softmax="fast")
     assert "other" not in hf.AttentionInterface()
 
 
-@pytest.mark.parametrize("how, dtype, reason", [("ullage", torch.float16, "float16 tensors"),
-                                                ("ullage-published", torch.float32, "the published shift")])
+@pytest.mark.parametrize(
+    "how, dtype, reason",
+    [("ullage", torch.float16, "float16 tensors"), ("ullage-published", torch.float32, "the published shift")],
+)
 def test_a_dtype_or_softmax_without_kernels_says_so(how, dtype, reason):
     ullage.huggingface.register("ullage-published", softmax="published")
     model = make("llama", how).to(dtype)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = """
-import importlib.util, sys
+import importlib.metadata, importlib.util
 import numpy, ullage
 assert importlib.util.find_spec("torch") is None and importlib.util.find_spec("ml_dtypes") is None
 values, counts = ullage.cast(numpy.float32([0.1, 448, 1e9]), "e4m3", counts=True)
@@ -23,6 +23,7 @@ for name in ("torch", "huggingface"):
         assert f"pip install 'ullage[{name}]'" in str(error), error
     else:
         raise AssertionError(name)
+assert importlib.metadata.version("ullage") == ullage.__version__
 print(ullage.__file__)
 """
 
@@ -37,16 +38,35 @@ def run(*arguments, **options):
 def wheel(tmp_path_factory):
     """Built without the network: nanobind and scikit-build-core come from this environment."""
     work = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", work,
-        "--config-settings", f"build-dir={work / 'build'}", ROOT)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-build-isolation",
+        "--no-deps",
+        "--no-index",
+        "--wheel-dir",
+        work,
+        "--config-settings",
+        f"build-dir={work / 'build'}",
+        ROOT,
+    )
     [made] = work.glob("ullage-*.whl")
     return made
 
 
 def test_the_wheel_holds_the_package_and_its_stubs(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"ullage/__init__.py", "ullage/_cast.py", "ullage/_core.pyi", "ullage/py.typed", "ullage/huggingface.py",
-            "ullage/torch/__init__.py", "ullage/torch/_operator.py"} <= names
+    assert {
+        "ullage/__init__.py",
+        "ullage/_cast.py",
+        "ullage/_core.pyi",
+        "ullage/py.typed",
+        "ullage/huggingface.py",
+        "ullage/torch/__init__.py",
+        "ullage/torch/_operator.py",
+    } <= names
     assert len([name for name in names if name.startswith("ullage/_core") and name.endswith(".so")]) == 1
     assert not [name for name in names if not name.startswith("ullage")]
 

@@ -6,17 +6,28 @@ import pytest
 import ullage
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available() or bool(ullage._core.why_no_gpu()),
-                                reason=f"no GPU: {ullage._core.why_no_gpu() or 'PyTorch sees none'}")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available() or bool(ullage._core.why_no_gpu()),
+    reason=f"no GPU: {ullage._core.why_no_gpu() or 'PyTorch sees none'}",
+)
 
 HEADS, KV_HEADS, HEAD_DIM, WIDTH = 8, 2, 64, 520
 
 
 def layer(dtype, device, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: torch.randn(*shape, generator=generator).to(dtype).to(device)
-    return ullage.Heads(normal(HEADS * HEAD_DIM, WIDTH) + 1, normal(KV_HEADS * HEAD_DIM, WIDTH), HEADS, KV_HEADS,
-                        query_gain=normal(WIDTH).abs() + 0.1, layer_norm=True)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator).to(dtype).to(device)
+
+    return ullage.Heads(
+        normal(HEADS * HEAD_DIM, WIDTH) + 1,
+        normal(KV_HEADS * HEAD_DIM, WIDTH),
+        HEADS,
+        KV_HEADS,
+        query_gain=normal(WIDTH).abs() + 0.1,
+        layer_norm=True,
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
@@ -45,7 +56,9 @@ def test_in_place_steps_are_seen_on_the_callers_stream():
         spectra.refresh()
         power.run(4)
         after, sigma = spectra.read()[0], power.read()[0]
-    want = ullage.spectra(ullage.Heads(own.query.cpu(), own.key.cpu(), HEADS, KV_HEADS, own.query_gain.cpu(), layer_norm=True))
+    want = ullage.spectra(
+        ullage.Heads(own.query.cpu(), own.key.cpu(), HEADS, KV_HEADS, own.query_gain.cpu(), layer_norm=True)
+    )
     np.testing.assert_allclose(after.query_norm, want.query_norm, rtol=1e-4)
     assert (sigma > 0).all()
 
@@ -77,8 +90,13 @@ def test_a_captured_graph_replays():
 def test_cupy_arrays():
     cupy = pytest.importorskip("cupy")
     own = layer(torch.float32, "cpu")
-    array = lambda x: cupy.asarray(x.numpy())
-    found = ullage.spectra(ullage.Heads(array(own.query), array(own.key), HEADS, KV_HEADS, array(own.query_gain), layer_norm=True))
+
+    def array(x):
+        return cupy.asarray(x.numpy())
+
+    found = ullage.spectra(
+        ullage.Heads(array(own.query), array(own.key), HEADS, KV_HEADS, array(own.query_gain), layer_norm=True)
+    )
     np.testing.assert_allclose(found.sigma, ullage.spectra(own).sigma, rtol=1e-4)
 
 

@@ -20,17 +20,21 @@ def problem(dtype, seed=1, gains=True, layer_norm=True):
 
 def truth(layer):
     """(sigma, |A|, |B|) of every head, from SVDs in float64."""
+
     def folded(weight, gain):
         rows = np.asarray(weight, np.float64) * (1 if gain is None else np.asarray(gain, np.float64))
         return rows - rows.mean(1, keepdims=True) if layer.layer_norm else rows
 
     query = folded(layer.query, layer.query_gain)
     key = folded(layer.key, layer.query_gain if layer.key_gain is None else layer.key_gain)
-    norm = lambda m: np.linalg.svd(m, compute_uv=False)[0]
+
+    def norm(m):
+        return np.linalg.svd(m, compute_uv=False)[0]
+
     found = []
     for head in range(layer.heads):
         g = head // (layer.heads // layer.kv_heads)
-        a, b = query[head * HEAD_DIM:(head + 1) * HEAD_DIM], key[g * HEAD_DIM:(g + 1) * HEAD_DIM]
+        a, b = query[head * HEAD_DIM : (head + 1) * HEAD_DIM], key[g * HEAD_DIM : (g + 1) * HEAD_DIM]
         found.append((norm(a.T @ b), norm(a), norm(b)))
     return np.array(found).T
 
@@ -38,9 +42,11 @@ def truth(layer):
 def check(found, layer):
     sigma, query, key = truth(layer)
     assert found.finite.all()
-    for estimate, bound, want, scale in ((found.sigma, found.sigma_bound, sigma, query * key),
-                                         (found.query_norm, found.query_bound, query, query),
-                                         (found.key_norm, found.key_bound, key, key)):
+    for estimate, bound, want, scale in (
+        (found.sigma, found.sigma_bound, sigma, query * key),
+        (found.query_norm, found.query_bound, query, query),
+        (found.key_norm, found.key_bound, key, key),
+    ):
         assert (abs(estimate - want) <= 1e-5 * scale).all()
         assert (bound >= want * (1 - 1e-12)).all() and (bound <= want * 1.006 + 1e-6 * scale).all()
 
@@ -57,7 +63,9 @@ def test_several_layers_and_views():
     # Rows of a fused projection, at a stride wider than they are.
     fused = np.zeros((HEADS * HEAD_DIM, WIDTH + 5), np.float32)
     fused[:, :WIDTH] = layers[0].query
-    layers[0] = ullage.Heads(fused[:, :WIDTH], layers[0].key, HEADS, KV_HEADS, query_gain=layers[0].query_gain, layer_norm=True)
+    layers[0] = ullage.Heads(
+        fused[:, :WIDTH], layers[0].key, HEADS, KV_HEADS, query_gain=layers[0].query_gain, layer_norm=True
+    )
     for found, layer in zip(ullage.spectra(layers), layers, strict=True):
         check(found, layer)
 
@@ -100,23 +108,31 @@ def test_power_iteration_comes_from_below():
 def test_torch_tensors_in_cpu_memory():
     torch = pytest.importorskip("torch")
     layer = problem(ml_dtypes.bfloat16)
-    tensor = lambda x: torch.from_numpy(np.asarray(x, np.float32)).bfloat16().requires_grad_()
-    on_torch = ullage.Heads(tensor(layer.query), tensor(layer.key), HEADS, KV_HEADS, tensor(layer.query_gain), layer_norm=True)
+
+    def tensor(x):
+        return torch.from_numpy(np.asarray(x, np.float32)).bfloat16().requires_grad_()
+
+    on_torch = ullage.Heads(
+        tensor(layer.query), tensor(layer.key), HEADS, KV_HEADS, tensor(layer.query_gain), layer_norm=True
+    )
     found, want = ullage.spectra(on_torch), ullage.spectra(layer)
     np.testing.assert_array_equal(found.sigma_bound, want.sigma_bound)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"heads": 5}, "do not share out"),
-    ({"kv_heads": 7}, "do not share out"),
-    ({"heads": 0}, "do not share out"),
-    ({"query": np.zeros((7, WIDTH), np.float32)}, "multiple of"),
-    ({"query": np.zeros(96, np.float32)}, "2 dimensions"),
-    ({"query": np.zeros((HEADS * 8, WIDTH), np.float32)}, "differ in rows"),
-    ({"query_gain": np.ones(WIDTH - 1, np.float32)}, "one number a column"),
-    ({"query_gain": np.ones((2, WIDTH), np.float32)}, "one number a column"),
-    ({"query": np.zeros((HEADS * HEAD_DIM, 2 * WIDTH), np.float32)[:, ::2]}, "contiguous"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"heads": 5}, "do not share out"),
+        ({"kv_heads": 7}, "do not share out"),
+        ({"heads": 0}, "do not share out"),
+        ({"query": np.zeros((7, WIDTH), np.float32)}, "multiple of"),
+        ({"query": np.zeros(96, np.float32)}, "2 dimensions"),
+        ({"query": np.zeros((HEADS * 8, WIDTH), np.float32)}, "differ in rows"),
+        ({"query_gain": np.ones(WIDTH - 1, np.float32)}, "one number a column"),
+        ({"query_gain": np.ones((2, WIDTH), np.float32)}, "one number a column"),
+        ({"query": np.zeros((HEADS * HEAD_DIM, 2 * WIDTH), np.float32)[:, ::2]}, "contiguous"),
+    ],
+)
 def test_what_does_not_fit_is_said(change, words):
     base = problem("float32")
     fields = {name: getattr(base, name) for name in ("query", "key", "heads", "kv_heads", "query_gain", "layer_norm")}

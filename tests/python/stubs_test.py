@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,8 +13,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def test_stubs_are_current(tmp_path):
     made = tmp_path / "_core.pyi"
-    subprocess.run([sys.executable, "-m", "nanobind.stubgen", "-m", "ullage._core", "-o", made], check=True,
-                   env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "nanobind.stubgen", "-m", "ullage._core", "-o", made],
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        timeout=120,
+    )
     stubs = ROOT / "python" / "ullage" / "_core.pyi"
     assert stubs.read_text() == made.read_text(), f"python -m nanobind.stubgen -m ullage._core -o {stubs}"
 
@@ -26,4 +32,9 @@ def test_stubs_name_everything():
 
 def test_package_says_that_it_is_typed():
     assert (ROOT / "python" / "ullage" / "py.typed").exists()
-    assert "cast" in ullage.__all__ and ullage.__version__
+    assert "cast" in ullage.__all__
+
+
+def test_the_version_is_that_of_the_project():
+    project = re.search(r"^project\(ullage VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
+    assert ullage.__version__ == project[1]

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
-import dense
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
+
+import dense
 from ullage.torch import SOFTMAXES, attention, attention_path
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -38,8 +39,14 @@ CASES = {
     "negative scale": ({}, {"scale": -0.3}),
 }
 MASK = "an additive bias or mask"
-SLOW = {"boolean mask": MASK, "additive mask": MASK, "filled mask of each head": MASK, "filled mask and causal": MASK,
-        "sinks": "attention sinks", "negative scale": "a score scale that is not positive"}
+SLOW = {
+    "boolean mask": MASK,
+    "additive mask": MASK,
+    "filled mask of each head": MASK,
+    "filled mask and causal": MASK,
+    "sinks": "attention sinks",
+    "negative scale": "a score scale that is not positive",
+}
 
 
 def make(name, dtype, seed=0):
@@ -51,15 +58,18 @@ def make(name, dtype, seed=0):
     def normal(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    tensors = [normal(n["batch"], n["heads"], n["queries"], n["width"]),
-               normal(n["batch"], n["kv_heads"], n["keys"], n["width"]),
-               normal(n["batch"], n["kv_heads"], n["keys"], n["value_width"])]
+    tensors = [
+        normal(n["batch"], n["heads"], n["queries"], n["width"]),
+        normal(n["batch"], n["kv_heads"], n["keys"], n["width"]),
+        normal(n["batch"], n["kv_heads"], n["keys"], n["value_width"]),
+    ]
     options = dict(options)
     if options.get("attn_mask") == "padding":
         options["attn_mask"] = torch.rand(n["batch"], 1, 1, n["keys"], generator=generator) < 0.7
     elif options.get("attn_mask") == "filled":
         options["attn_mask"] = (torch.rand(n["batch"], 1, 1, n["keys"], generator=generator) < 0.7) & dense.visible(
-            n["queries"], n["keys"], window=(4, 0), offset=n["keys"] - n["queries"])
+            n["queries"], n["keys"], window=(4, 0), offset=n["keys"] - n["queries"]
+        )
         if options.pop("heads_apart", False):
             options["attn_mask"] = options["attn_mask"].repeat(1, n["heads"], 1, 1)
     elif options.get("attn_mask") == "short":
@@ -71,7 +81,11 @@ def make(name, dtype, seed=0):
         options["attn_mask"] = normal(n["queries"], n["keys"])
     if options.get("sinks"):
         options["sinks"] = normal(n["heads"]).requires_grad_()
-    return [x.requires_grad_() for x in tensors], normal(n["batch"], n["heads"], n["queries"], n["value_width"]), options
+    return (
+        [x.requires_grad_() for x in tensors],
+        normal(n["batch"], n["heads"], n["queries"], n["value_width"]),
+        options,
+    )
 
 
 def run(function, tensors, grad, options):
@@ -92,7 +106,7 @@ def test_output_and_gradients(name, dtype, softmax):
     # Twice what unfused attention of the same dtype is off by, and a floor: sums of at most 64 terms. The exact one is
     # FP64 too.
     unit = (8 if dtype == torch.float64 else 1) * torch.finfo(dtype).eps
-    for found, wanted, other in zip(ours, exact, unfused):
+    for found, wanted, other in zip(ours, exact, unfused, strict=True):
         assert found.shape == wanted.shape
         assert not found.isnan().any()
         bound = 2 * (other - wanted).abs().max() + 4 * unit * wanted.abs().max()
@@ -115,10 +129,21 @@ def test_path_says_why(name, dtype):
         assert attention_path(*tensors, **options, softmax="published") == ("reference", "the published shift")
 
 
-@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"scale": 0.3}, {"enable_gqa": True},
-                                     {"attn_mask": causal_lower_right(6, 11)}, {"attn_mask": causal_upper_left(6, 11)},
-                                     {"attn_mask": torch.rand(6, 11) < 0.8}, {"attn_mask": torch.randn(3, 1, 1, 11)},
-                                     {"attn_mask": torch.rand(1, 11) < 0.8}], ids=lambda options: ",".join(options))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"is_causal": True},
+        {"scale": 0.3},
+        {"enable_gqa": True},
+        {"attn_mask": causal_lower_right(6, 11)},
+        {"attn_mask": causal_upper_left(6, 11)},
+        {"attn_mask": torch.rand(6, 11) < 0.8},
+        {"attn_mask": torch.randn(3, 1, 1, 11)},
+        {"attn_mask": torch.rand(1, 11) < 0.8},
+    ],
+    ids=lambda options: ",".join(options),
+)
 @pytest.mark.parametrize("lead", [(), (4,), (3, 4), (2, 3, 4), (2, 1, 3, 4)], ids=str)
 def test_arguments_mean_what_they_do_in_pytorch(options, lead):
     torch.manual_seed(1)
@@ -135,18 +160,32 @@ def test_leading_dimensions_broadcast():
     query, key, value = torch.randn(3, 1, 4, 6, 8), torch.randn(2, 4, 6, 8)[None], torch.randn(1, 1, 4, 6, 8)
     expected = F.scaled_dot_product_attention(*torch.broadcast_tensors(query, key, value))
     torch.testing.assert_close(attention(query, key, value), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(attention(query[0], key[0, :1], value[0]), F.scaled_dot_product_attention(
-        query[0], key[0, :1], value[0]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        attention(query[0], key[0, :1], value[0]),
+        F.scaled_dot_product_attention(query[0], key[0, :1], value[0]),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
-@pytest.mark.parametrize("options", [{"is_causal": True}, {"softcap": 2.0, "window": (2, 1)}, {"attn_mask": torch.eye(5, 6) == 0},
-                                     {"sinks": True, "enable_gqa": True}], ids=lambda options: ",".join(options))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"is_causal": True},
+        {"softcap": 2.0, "window": (2, 1)},
+        {"attn_mask": torch.eye(5, 6) == 0},
+        {"sinks": True, "enable_gqa": True},
+    ],
+    ids=lambda options: ",".join(options),
+)
 @pytest.mark.parametrize("softmax", SOFTMAXES)
 def test_gradients_by_finite_differences(options, softmax):
     torch.manual_seed(2)
     kv_heads = 1 if options.get("enable_gqa") else 2
-    leaves = [torch.randn(1, heads, rows, 3, dtype=torch.float64, requires_grad=True)
-              for heads, rows in ((2, 5), (kv_heads, 6), (kv_heads, 6))]
+    leaves = [
+        torch.randn(1, heads, rows, 3, dtype=torch.float64, requires_grad=True)
+        for heads, rows in ((2, 5), (kv_heads, 6), (kv_heads, 6))
+    ]
     options = options | {"softmax": softmax}
     if options.pop("sinks", False):
         leaves.append(torch.randn(2, dtype=torch.float64, requires_grad=True))
@@ -158,8 +197,11 @@ def test_gradients_by_finite_differences(options, softmax):
 LAYOUTS = {
     "as a projection leaves it": lambda x: x.transpose(1, 2).contiguous().transpose(1, 2),
     "columns apart": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
-    "every second": lambda x: torch.stack([x, torch.full_like(x, torch.nan)], 2).flatten(1, 2)[:, 0::2].clone(
-        memory_format=torch.preserve_format),
+    "every second": lambda x: (
+        torch.stack([x, torch.full_like(x, torch.nan)], 2)
+        .flatten(1, 2)[:, 0::2]
+        .clone(memory_format=torch.preserve_format)
+    ),
     "a slice": lambda x: F.pad(x, (3, 5, 2, 1, 1, 1), value=torch.nan)[:, 1:-1, 2:-1, 3:-5],
     "heads in reverse of memory": lambda x: x.permute(3, 0, 2, 1).contiguous().permute(1, 3, 2, 0),
 }
@@ -171,8 +213,8 @@ def test_strides_change_no_bit(layout, dtype):
     tensors, grad, options = make("grouped", dtype)
     expected = run(attention, tensors, grad, options)
     moved = [LAYOUTS[layout](x.detach()).requires_grad_() for x in tensors]
-    assert all(torch.equal(a, b) for a, b in zip(moved, tensors))
-    for found, wanted in zip(run(attention, moved, LAYOUTS[layout](grad), options), expected):
+    assert all(torch.equal(a, b) for a, b in zip(moved, tensors, strict=True))
+    for found, wanted in zip(run(attention, moved, LAYOUTS[layout](grad), options), expected, strict=True):
         assert torch.equal(found, wanted)
 
 
@@ -247,7 +289,7 @@ def test_bits_depend_on_nothing_but_the_tensors():
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 def test_autocast_takes_the_dtype_it_is_set_to():
@@ -319,9 +361,16 @@ def test_errors_name_the_argument(changes, error, message):
 
 
 def test_pytorch_is_imported_on_demand():
-    program = ("import sys, ullage\nassert 'torch' not in sys.modules\n"
-               "assert ullage.torch.attention and 'torch' in sys.modules and 'transformers' not in sys.modules\n"
-               "try: ullage.nothing\nexcept AttributeError as e: print(e)")
-    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True,
-                             env={"PYTHONPATH": ":".join(sys.path)}).stdout
+    program = (
+        "import sys, ullage\nassert 'torch' not in sys.modules\n"
+        "assert ullage.torch.attention and 'torch' in sys.modules and 'transformers' not in sys.modules\n"
+        "try: ullage.nothing\nexcept AttributeError as e: print(e)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    ).stdout
     assert printed.strip() == "module 'ullage' has no attribute 'nothing'"

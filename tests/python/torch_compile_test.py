@@ -1,8 +1,9 @@
 """torch.ops.ullage.attention as PyTorch's own machinery sees it: opcheck, and torch.compile without a graph break."""
 
-import dense
 import pytest
 import torch
+
+import dense
 from ullage.torch import attention
 
 OPTIONS = {
@@ -18,11 +19,15 @@ OPTIONS = {
 def tensors(dtype=torch.float32, kv_heads=4, rows=7, keys=9):
     torch.manual_seed(3)
     # As a projection leaves them: (batch, row, head, column) in memory.
-    return [torch.randn(2, n, heads, width).to(dtype).transpose(1, 2).requires_grad_()
-            for n, heads, width in ((rows, 4, 8), (keys, kv_heads, 8), (keys, kv_heads, 6))]
+    return [
+        torch.randn(2, n, heads, width).to(dtype).transpose(1, 2).requires_grad_()
+        for n, heads, width in ((rows, 4, 8), (keys, kv_heads, 8), (keys, kv_heads, 6))
+    ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=lambda d: str(d)[6:])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=lambda d: str(d)[6:]
+)
 @pytest.mark.parametrize("extra", ["nothing", "padding", "bias", "sinks"])
 def test_opcheck(dtype, extra):
     query, key, value = tensors(dtype, kv_heads=2)
@@ -36,8 +41,9 @@ def test_opcheck(dtype, extra):
         torch.library.opcheck(torch.ops.ullage.attention, (*problem, *settings, statistics))
     output, log_sum_exp, _ = torch.ops.ullage.attention(*problem, *settings, False)
     plain = [None if x is None else x.detach() for x in problem]
-    torch.library.opcheck(torch.ops.ullage.attention_backward,
-                          (torch.randn_like(output), output.detach(), log_sum_exp, *plain, *settings))
+    torch.library.opcheck(
+        torch.ops.ullage.attention_backward, (torch.randn_like(output), output.detach(), log_sum_exp, *plain, *settings)
+    )
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -56,7 +62,7 @@ def test_one_graph_forward_and_backward(name, dynamic):
     for function in (layer, compiled):
         loss, output = function(*leaves)
         results.append([loss, output, *torch.autograd.grad(loss, leaves)])
-    assert all(torch.equal(a, b) for a, b in zip(*results))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.long
@@ -78,6 +84,7 @@ def test_compiled_to_machine_code():
 
 
 def test_shapes_without_data():
-    output, statistics = attention(*(torch.randn(2, 3, rows, 8, device="meta") for rows in (5, 7, 7)), is_causal=True,
-                                   return_statistics=True)
+    output, statistics = attention(
+        *(torch.randn(2, 3, rows, 8, device="meta") for rows in (5, 7, 7)), is_causal=True, return_statistics=True
+    )
     assert output.device.type == "meta" and output.shape == (2, 3, 5, 8) and statistics.maximum.shape == (2, 3, 5)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+
 from ullage.torch import attention_path
 
 PROGRAM = """
@@ -33,8 +34,14 @@ def test_memory_is_linear_in_tokens():
     path, reason = attention_path(*(torch.zeros(1, 1, 1, 64, dtype=torch.bfloat16) for _ in range(3)))
     if path == "reference":
         pytest.skip(f"the reference would take minutes: {reason}")
-    printed = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True,
-                             env={"PYTHONPATH": ":".join(sys.path)}).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    ).stdout
     small, large = map(int, printed.split())
     # Four times the tokens: about four times the memory (dQ is summed in 16 copies from 8192 tokens on), 16 times where a
     # matrix of N x N is kept. Half of such a one in BF16 is 1 GiB.

@@ -2,9 +2,10 @@
 
 import math
 
-import dense
 import pytest
 import torch
+
+import dense
 from ullage.torch import attention
 
 CASES = {
@@ -28,7 +29,9 @@ def make(name, dtype):
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=lambda d: str(d)[6:])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=lambda d: str(d)[6:]
+)
 def test_rows_and_heads(name, dtype):
     query, key, value = make(name, dtype)
     options = dict(CASES[name])
@@ -44,13 +47,13 @@ def test_rows_and_heads(name, dtype):
     top = all_scores.max(-1).values
     ordered = all_scores.sort(-1, descending=True).values
     weights = torch.exp(all_scores - torch.where(some, top, 0.0)[..., None])
-    l, squares = weights.sum(-1), weights.square().sum(-1)
+    total, squares = weights.sum(-1), weights.square().sum(-1)
     # Sums in FP32, of scores of which the largest is about 20 and the errors are relative to it.
     near = {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(found.keys, keys.double(), rtol=0, atol=0)
     torch.testing.assert_close(found.maximum, top, **near)
     torch.testing.assert_close(found.second, ordered[..., 1], **near)
-    torch.testing.assert_close(found.tail, torch.where(some, l - 1, 0.0), **near)
+    torch.testing.assert_close(found.tail, torch.where(some, total - 1, 0.0), **near)
     torch.testing.assert_close(found.tail_squares, torch.where(some, squares - 1, 0.0), **near)
     visible = s.masked_fill(~seen, 0)
     torch.testing.assert_close(found.max_abs, visible.abs().amax(-1), **near)
@@ -59,7 +62,7 @@ def test_rows_and_heads(name, dtype):
         assert (found.repeats == 2).all()
 
     heads = found.heads()
-    p = weights / torch.where(l == 0, 1.0, l)[..., None]
+    p = weights / torch.where(total == 0, 1.0, total)[..., None]
     jacobian = torch.diag_embed(p) - p[..., :, None] * p[..., None, :]
     norm = torch.linalg.matrix_norm(jacobian, 2).amax(-1)
     assert (heads.jacobian_lower <= norm * (1 + 1e-4)).all() and (norm <= heads.jacobian_upper * (1 + 1e-4)).all()
@@ -70,8 +73,12 @@ def test_rows_and_heads(name, dtype):
     torch.testing.assert_close(heads.score_norm, score_norm, **near)
     torch.testing.assert_close(heads.max_abs, visible.abs().amax((-1, -2)), **near)
     torch.testing.assert_close(heads.probability_norm, torch.linalg.matrix_norm(p), **near)
-    torch.testing.assert_close(heads.kappa_softmax_lower, heads.score_norm / heads.probability_norm * heads.jacobian_lower)
-    torch.testing.assert_close(heads.kappa_softmax_upper, heads.score_norm / heads.probability_norm * heads.jacobian_upper)
+    torch.testing.assert_close(
+        heads.kappa_softmax_lower, heads.score_norm / heads.probability_norm * heads.jacobian_lower
+    )
+    torch.testing.assert_close(
+        heads.kappa_softmax_upper, heads.score_norm / heads.probability_norm * heads.jacobian_upper
+    )
     expected = torch.linalg.matrix_norm(query.double()) * torch.linalg.matrix_norm(key.double()).repeat_interleave(2, 1)
     torch.testing.assert_close(found.kappa_score(query, key), expected / (score_norm * math.sqrt(8)), **near)
     if not options and sinks is None:

@@ -47,8 +47,9 @@ def visit(browser, pages):
     contexts, requests, complaints = [], [], []
 
     def open_page(kind, width=WIDE, theme="light", fragment="", javascript=True):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, offline=True,
-                                      java_script_enabled=javascript)
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme, offline=True, java_script_enabled=javascript
+        )
         contexts.append(context)
         address = (pages / f"{kind}.html").as_uri()
 
@@ -123,7 +124,7 @@ def test_policy_names_the_script_and_style_that_are_there(pages):
     text = (pages / "usual.html").read_bytes().decode()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert policy.startswith("default-src 'none'; ")
-    script = text[text.rindex("<script>") + 8:text.rindex("</script>")]
+    script = text[text.rindex("<script>") + 8 : text.rindex("</script>")]
     style = re.search("<style>(.*?)</style>", text, re.DOTALL)[1]
     for kind, content in [("script", script), ("style", style)]:
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
@@ -183,7 +184,11 @@ def test_a_cell_chosen_by_keyboard_shows_in_all_linked_parts(visit):
     for key in ["ArrowDown"] * 3 + ["ArrowRight"] * 2 + ["ArrowLeft"]:
         page.keyboard.press(key)
     assert name.inner_text() == "block 0, unit 7"  # moving is not choosing
-    assert page.locator(f"#{grid.get_attribute('aria-activedescendant')}").get_attribute("aria-label").startswith("block 3, unit 8: ")
+    assert (
+        page.locator(f"#{grid.get_attribute('aria-activedescendant')}")
+        .get_attribute("aria-label")
+        .startswith("block 3, unit 8: ")
+    )
     assert page.locator("#figure-1 .read").inner_text().startswith("block 3, unit 8: ")
     page.keyboard.press("Enter")
     assert name.inner_text() == "block 3, unit 8"
@@ -247,7 +252,9 @@ def test_charts_read_out_switch_scale_and_hide_series(visit):
     box = plot.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
     tip = figure.locator(".tip")
-    assert tip.is_visible() and re.match(r"block 1[56]\nlargest unit\t\d", tip.inner_text().replace("\n\t", "\n").lstrip())
+    assert tip.is_visible() and re.match(
+        r"block 1[56]\nlargest unit\t\d", tip.inner_text().replace("\n\t", "\n").lstrip()
+    )
     place = tip.bounding_box()
     assert box["y"] - 40 < place["y"] < box["y"] + box["height"]
     page.mouse.move(5, 5)
@@ -271,13 +278,20 @@ def test_heat_map_switches_its_values(visit):
     cell = page.locator("#figure-1 [role=gridcell]").first
     before = cell.get_attribute("aria-label")
     page.locator("#figure-1").get_by_role("button", name="large").click()
-    value = lambda text: float(text.split(": ")[1].split(" ")[0])
-    assert value(page.locator("#figure-1 [role=gridcell]").first.get_attribute("aria-label")) == pytest.approx(value(before) + 7, abs=0.01)
+
+    def value(text):
+        return float(text.split(": ")[1].split(" ")[0])
+
+    assert value(page.locator("#figure-1 [role=gridcell]").first.get_attribute("aria-label")) == pytest.approx(
+        value(before) + 7, abs=0.01
+    )
 
 
 def luminance(colour):
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-              for c in (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -291,12 +305,25 @@ def test_text_has_contrast_in_both_themes_and_the_button_changes_them(visit, the
         b = luminance(page.locator(ground).first.evaluate(style, "backgroundColor"))
         return (max(a, b) + 0.05) / (min(a, b) + 0.05)
 
-    for text, ground in [("h1", "body"), (".subtitle", "body"), (".about", ".section"), (".card .label", ".card"),
-                         (".pill.bad", ".pill.bad"), (".pill.warn", ".pill.warn"), (".pill.good", ".pill.good"),
-                         (".data .bad", ".data td"), (".data th button", ".data th")]:
+    for text, ground in [
+        ("h1", "body"),
+        (".subtitle", "body"),
+        (".about", ".section"),
+        (".card .label", ".card"),
+        (".pill.bad", ".pill.bad"),
+        (".pill.warn", ".pill.warn"),
+        (".pill.good", ".pill.good"),
+        (".data .bad", ".data td"),
+        (".data th button", ".data th"),
+    ]:
         assert contrast(text, ground) >= 4.5, text
-    is_dark = lambda: luminance(page.locator("body").evaluate(style, "backgroundColor")) < 0.2
-    fill = lambda: page.locator("#figure-1 [role=gridcell]").nth(100).get_attribute("fill")
+
+    def is_dark():
+        return luminance(page.locator("body").evaluate(style, "backgroundColor")) < 0.2
+
+    def fill():
+        return page.locator("#figure-1 [role=gridcell]").nth(100).get_attribute("fill")
+
     assert is_dark() == (theme == "dark")
     before = fill()
     page.locator("#theme").click()
@@ -307,11 +334,15 @@ def test_text_has_contrast_in_both_themes_and_the_button_changes_them(visit, the
 # Lightness alone must tell low from middle from high: for eyes that see no hue, and for printers.
 def test_the_scale_of_colours_runs_one_way_on_each_side(visit):
     page = visit("usual")
-    fills = page.locator("#figure-1 .heat-legend svg").first.locator("rect").evaluate_all("all => all.map((one) => one.getAttribute('fill'))")
+    fills = (
+        page.locator("#figure-1 .heat-legend svg")
+        .first.locator("rect")
+        .evaluate_all("all => all.map((one) => one.getAttribute('fill'))")
+    )
     light = [luminance(fill) for fill in fills]
     brightest = light.index(max(light))
     assert 5 < brightest < len(light) - 5
-    assert light[:brightest + 1] == sorted(light[:brightest + 1])
+    assert light[: brightest + 1] == sorted(light[: brightest + 1])
     assert light[brightest:] == sorted(light[brightest:], reverse=True)
 
 
@@ -320,12 +351,14 @@ def test_every_stop_of_the_tab_key_is_seen(visit):
     seen = []
     for _ in range(24):
         page.keyboard.press("Tab")
-        seen.append(page.evaluate("""() => {
+        seen.append(
+            page.evaluate("""() => {
             const element = document.activeElement;
             const outlined = (one) => one && getComputedStyle(one).outlineStyle !== "none";
             return [element.tagName + "." + (element.getAttribute("class") || element.textContent.slice(0, 12)),
                     outlined(element) || outlined(element.closest(".scroll"))];
-        }"""))
+        }""")
+        )
     assert all(outlined for _, outlined in seen), seen
     names = [name for name, _ in seen]
     assert "svg.plot" in names and "svg.heat-grid" in names and "INPUT.Filter" not in names
@@ -334,8 +367,15 @@ def test_every_stop_of_the_tab_key_is_seen(visit):
 def test_without_javascript_the_summary_is_there(visit):
     page = visit("usual", javascript=False)
     text = page.locator("body").inner_text()
-    for part in ["Room left in example-32", "-2.31 bits", "problem", "values that are not finite", "How to read this",
-                 "Room is the number of bits", "This part needs JavaScript."]:
+    for part in [
+        "Room left in example-32",
+        "-2.31 bits",
+        "problem",
+        "values that are not finite",
+        "How to read this",
+        "Room is the number of bits",
+        "This part needs JavaScript.",
+    ]:
         assert part in text
 
 

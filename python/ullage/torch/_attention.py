@@ -67,8 +67,9 @@ def attention(
     """
     if not isinstance(return_statistics, bool):
         raise TypeError(_named("return_statistics", f"True or False is needed, not {return_statistics!r}"))
-    lead, problem = arguments(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, softmax, window,
-                              softcap, sinks)
+    lead, problem = arguments(
+        query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, softmax, window, softcap, sinks
+    )
     output, _, rows = torch.ops.ullage.attention(*problem, return_statistics)
     output = _unflatten(output, lead, query.dim())
     if not return_statistics:
@@ -93,8 +94,9 @@ def attention_path(
     return_statistics: bool = False,
 ) -> AttentionPath:
     """Which path attention() takes for these arguments on this CPU, and why it is not a fast one. Computes nothing."""
-    _, problem = arguments(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, softmax, window,
-                           softcap, sinks)
+    _, problem = arguments(
+        query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, softmax, window, softcap, sinks
+    )
     return AttentionPath(*_operator.path(*problem))
 
 
@@ -118,8 +120,20 @@ class Problem(NamedTuple):
     seed: int
 
 
-def arguments(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False,
-              softmax="stabilised", window=None, softcap=None, sinks=None):
+def arguments(
+    query,
+    key,
+    value,
+    attn_mask=None,
+    dropout_p=0.0,
+    is_causal=False,
+    scale=None,
+    enable_gqa=False,
+    softmax="stabilised",
+    window=None,
+    softcap=None,
+    sinks=None,
+):
     """attention()'s arguments, checked: the output's leading dimensions, and the Problem."""
     _check_tensors(query, key, value)
     if not isinstance(dropout_p, numbers.Real) or dropout_p != 0:
@@ -172,8 +186,9 @@ def _check_tensors(query, key, value):
         if tensor.layout != torch.strided:
             raise TypeError(_named(name, f"a dense tensor is needed, not {tensor.layout}"))
         if tensor.dtype not in _operator.RECIPES:
-            raise TypeError(_named(name, f"dtype {tensor.dtype} is not supported: float32, bfloat16, float16 and "
-                                         "float64 are"))
+            raise TypeError(
+                _named(name, f"dtype {tensor.dtype} is not supported: float32, bfloat16, float16 and float64 are")
+            )
         if tensor.dtype != query.dtype:
             raise TypeError(_named(name, f"dtype {tensor.dtype} is not query's {query.dtype}"))
         if tensor.device != query.device:
@@ -185,8 +200,9 @@ def _check_tensors(query, key, value):
     if key.size(-1) != query.size(-1):
         raise ValueError(_named("key", f"head width {key.size(-1)} is not query's {query.size(-1)}"))
     if value.shape[-3:-1] != key.shape[-3:-1]:
-        raise ValueError(_named("value", f"heads and length {tuple(value.shape[-3:-1])} are not key's "
-                                         f"{tuple(key.shape[-3:-1])}"))
+        raise ValueError(
+            _named("value", f"heads and length {tuple(value.shape[-3:-1])} are not key's {tuple(key.shape[-3:-1])}")
+        )
 
 
 def _number(name, value):
@@ -221,8 +237,13 @@ def _flatten(query, key, value):
     try:
         lead = torch.broadcast_shapes(*(x.shape[:-3] for x in tensors))
     except RuntimeError:
-        raise ValueError(_named("key", "leading dimensions of query, key and value do not broadcast: "
-                                       f"{tuple(query.shape)}, {tuple(key.shape)}, {tuple(value.shape)}")) from None
+        raise ValueError(
+            _named(
+                "key",
+                "leading dimensions of query, key and value do not broadcast: "
+                f"{tuple(query.shape)}, {tuple(key.shape)}, {tuple(value.shape)}",
+            )
+        ) from None
     return lead, *(x.expand(*lead, *x.shape[-3:]).reshape(math.prod(lead), *x.shape[-3:]) for x in tensors)
 
 
@@ -260,8 +281,9 @@ def _sinks(sinks, query):
     if not isinstance(sinks, torch.Tensor) or not sinks.is_floating_point():
         raise TypeError(_named("sinks", "a tensor of floats is needed"))
     if sinks.shape != (query.size(1),):
-        raise ValueError(_named("sinks", f"shape ({query.size(1)},), one for each query head, is needed, not "
-                                         f"{tuple(sinks.shape)}"))
+        raise ValueError(
+            _named("sinks", f"shape ({query.size(1)},), one for each query head, is needed, not {tuple(sinks.shape)}")
+        )
     if sinks.device != query.device:
         raise ValueError(_named("sinks", f"is on {sinks.device}, query on {query.device}"))
     return sinks.to(query.dtype)

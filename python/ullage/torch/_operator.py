@@ -36,10 +36,15 @@ FAST = (torch.float32, torch.bfloat16)
 _PROBLEM = "Tensor query, Tensor key, Tensor value, Tensor band, Tensor? bias, Tensor? padding, Tensor? sinks"
 _SETTINGS = "float scale, float softcap, str softmax, int seed"
 _library = torch.library.Library("ullage", "DEF")
-_library.define(f"attention({_PROBLEM}, {_SETTINGS}, bool statistics) -> (Tensor, Tensor, Tensor)",
-                tags=(torch.Tag.pt2_compliant_tag,))
-_library.define(f"attention_backward(Tensor grad_output, Tensor output, Tensor log_sum_exp, {_PROBLEM}, {_SETTINGS})"
-                " -> (Tensor, Tensor, Tensor, Tensor)", tags=(torch.Tag.pt2_compliant_tag,))
+_library.define(
+    f"attention({_PROBLEM}, {_SETTINGS}, bool statistics) -> (Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_library.define(
+    f"attention_backward(Tensor grad_output, Tensor output, Tensor log_sum_exp, {_PROBLEM}, {_SETTINGS})"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
 
 
 def path(query, key, value, band, bias, padding, sinks, *settings):
@@ -84,8 +89,9 @@ def _seen(query, key, band, bias, padding):
         bias = torch.zeros_like(bias, dtype=query.dtype).masked_fill(~bias, -torch.inf)
     known = aligned(*band, queries, keys)
     if known is None:
-        raise ValueError(f"ullage.torch.attention: band: no kernel has the diagonal of {band} with {queries} queries and "
-                         f"{keys} keys")
+        raise ValueError(
+            f"ullage.torch.attention: band: no kernel has the diagonal of {band} with {queries} queries and {keys} keys"
+        )
     return _Seen(*known, bias, padding)
 
 
@@ -114,10 +120,23 @@ def _problem(query, key, value, seen, sinks, scale, softcap, softmax, seed):
     # parallel_for's own setting wins where there is one; else PyTorch's number of threads, so that what limits the
     # rest of a program limits this too.
     threads = 0 if "ULLAGE_THREADS" in os.environ else torch.get_num_threads()
-    return _named(_core.Attention, _rows(query), _rows(key.narrow(2, 0, keys)), _rows(value.narrow(2, 0, keys)),
-                  None if bias is None else bias.detach().narrow(3, 0, keys), padding,
-                  None if sinks is None else sinks.detach().contiguous(), seen.left, seen.right, seen.top_left, scale,
-                  softcap, softmax, seed, threads)
+    return _named(
+        _core.Attention,
+        _rows(query),
+        _rows(key.narrow(2, 0, keys)),
+        _rows(value.narrow(2, 0, keys)),
+        None if bias is None else bias.detach().narrow(3, 0, keys),
+        padding,
+        None if sinks is None else sinks.detach().contiguous(),
+        seen.left,
+        seen.right,
+        seen.top_left,
+        scale,
+        softcap,
+        softmax,
+        seed,
+        threads,
+    )
 
 
 def _choose(query, key, value, seen, sinks, *settings):
@@ -178,10 +197,17 @@ def _backward(grad_output, output, log_sum_exp, query, key, value, band, bias, p
     for grad in grads[1:3]:
         grad.narrow(2, seen.keys, grad.size(2) - seen.keys).zero_()
     computed = [grad.to(dtype) for grad in grads]
-    _named(problem.backward, _rows(grad_output.to(dtype)), _rows(output.to(dtype)), log_sum_exp.detach().unsqueeze(-1),
-           computed[0], *(grad.narrow(2, 0, seen.keys) for grad in computed[1:3]),
-           computed[3] if sinks is not None else None, recipe)
-    for grad, found in zip(grads, computed):
+    _named(
+        problem.backward,
+        _rows(grad_output.to(dtype)),
+        _rows(output.to(dtype)),
+        log_sum_exp.detach().unsqueeze(-1),
+        computed[0],
+        *(grad.narrow(2, 0, seen.keys) for grad in computed[1:3]),
+        computed[3] if sinks is not None else None,
+        recipe,
+    )
+    for grad, found in zip(grads, computed, strict=True):
         if found is not grad:
             grad.copy_(found)
     return grads
@@ -214,8 +240,9 @@ def _differentiate(ctx, grad_output, _log_sum_exp, _rows):
 
 
 def _no_second_derivative(ctx, *grads):
-    raise NotImplementedError("ullage.torch.attention: second derivatives are not implemented; "
-                              "call backward without create_graph=True")
+    raise NotImplementedError(
+        "ullage.torch.attention: second derivatives are not implemented; call backward without create_graph=True"
+    )
 
 
 torch.library.register_autograd("ullage::attention", _differentiate, setup_context=_save, lib=_library)

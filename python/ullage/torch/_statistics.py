@@ -12,9 +12,20 @@ from .. import _core
 
 # Columns as _core.Attention.forward and _core.reduce_heads have them.
 ROW_FIELDS = ("maximum", "second", "tail", "tail_squares", "max_abs", "squared_scores", "keys", "repeats")
-HEAD_FIELDS = ("rows", "empty_rows", "repeated_rows", "max_abs", "score_norm", "probability_norm", "jacobian_lower",
-               "jacobian_upper", "row_condition_lower", "row_condition_upper", "kappa_softmax_lower",
-               "kappa_softmax_upper")
+HEAD_FIELDS = (
+    "rows",
+    "empty_rows",
+    "repeated_rows",
+    "max_abs",
+    "score_norm",
+    "probability_norm",
+    "jacobian_lower",
+    "jacobian_upper",
+    "row_condition_lower",
+    "row_condition_upper",
+    "kappa_softmax_lower",
+    "kappa_softmax_upper",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 Run with the project's pinned torch; the C++ tests read the file, never torch itself.
 """
+
 import json
 import pathlib
+import sys
 
 import torch
 
@@ -35,12 +37,30 @@ def run(name, b, hq, hkv, n, m, d, dv, *, causal=None, window=None, cap=0.0, bia
     p = torch.softmax(s, -1)[..., :m]
     out = p @ vv
     out.backward(go)
-    flat = lambda x: None if x is None else x.detach().flatten().tolist()
-    return dict(name=name, shape=[b, hq, hkv, n, m, d, dv], causal=causal, window=window, soft_cap=cap, scale=scale,
-                q=flat(q), k=flat(k), v=flat(v), grad_output=flat(go), bias=flat(added), sinks=flat(sink),
-                output=flat(out), grad_q=flat(q.grad), grad_k=flat(k.grad), grad_v=flat(v.grad),
-                grad_sinks=None if sink is None else flat(sink.grad),
-                log_sum_exp=flat(torch.logsumexp(s, -1)))
+
+    def flat(x):
+        return None if x is None else x.detach().flatten().tolist()
+
+    return dict(
+        name=name,
+        shape=[b, hq, hkv, n, m, d, dv],
+        causal=causal,
+        window=window,
+        soft_cap=cap,
+        scale=scale,
+        q=flat(q),
+        k=flat(k),
+        v=flat(v),
+        grad_output=flat(go),
+        bias=flat(added),
+        sinks=flat(sink),
+        output=flat(out),
+        grad_q=flat(q.grad),
+        grad_k=flat(k.grad),
+        grad_v=flat(v.grad),
+        grad_sinks=None if sink is None else flat(sink.grad),
+        log_sum_exp=flat(torch.logsumexp(s, -1)),
+    )
 
 
 cases = [
@@ -54,12 +74,17 @@ cases = [
 ]
 # The definition above against PyTorch's own kernel where that has the options.
 with torch.no_grad():
-    for c in (cases[0], cases[1]):
-        b, hq, hkv, n, m, d, dv = c["shape"]
-        t = lambda key, h, r, w: torch.tensor(c[key], dtype=torch.float64).view(b, h, r, w)
-        ref = torch.nn.functional.scaled_dot_product_attention(
-            t("q", hq, n, d), t("k", hkv, m, d), t("v", hkv, m, dv), is_causal=c["causal"] is not None)
-        assert torch.allclose(ref.flatten(), torch.tensor(c["output"], dtype=torch.float64), atol=1e-14)
+    for case in (cases[0], cases[1]):
+        batch, query_heads, kv_heads, queries, keys, width, value_width = case["shape"]
+        shapes = {
+            "q": (batch, query_heads, queries, width),
+            "k": (batch, kv_heads, keys, width),
+            "v": (batch, kv_heads, keys, value_width),
+        }
+        tensors = [torch.tensor(case[key], dtype=torch.float64).view(shape) for key, shape in shapes.items()]
+        output = torch.nn.functional.scaled_dot_product_attention(*tensors, is_causal=case["causal"] is not None)
+        if not torch.allclose(output.flatten(), torch.tensor(case["output"], dtype=torch.float64), atol=1e-14):
+            sys.exit("the definition and PyTorch's kernel differ")
 
 path = pathlib.Path(__file__).with_name("torch_vectors.json")
 path.write_text(json.dumps({"torch": torch.__version__, "cases": cases}) + "\n")

@@ -21,9 +21,18 @@ sys.path.insert(0, str(HERE.parents[2] / "conformance"))
 import exact  # noqa: E402
 from exact import SCALE  # noqa: E402
 
-NAMES = {"float8_e4m3fn": "e4m3", "float8_e5m2": "e5m2", "float8_e4m3fnuz": "e4m3fnuz", "float8_e5m2fnuz": "e5m2fnuz",
-         "float8_e8m0fnu": "e8m0", "float4_e2m1fn": "e2m1", "float6_e2m3fn": "e2m3", "float6_e3m2fn": "e3m2",
-         "bfloat16": "bf16", "float16": "fp16"}
+NAMES = {
+    "float8_e4m3fn": "e4m3",
+    "float8_e5m2": "e5m2",
+    "float8_e4m3fnuz": "e4m3fnuz",
+    "float8_e5m2fnuz": "e5m2fnuz",
+    "float8_e8m0fnu": "e8m0",
+    "float4_e2m1fn": "e2m1",
+    "float6_e2m3fn": "e2m3",
+    "float6_e3m2fn": "e3m2",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+}
 NAN, TIE, OVERFLOW, CONVENTION, TINY, DIFFER, EXACT, TRAP = (1 << bit for bit in range(8))
 INFINITY = 0x7F800000
 
@@ -96,7 +105,9 @@ def flags_of(f, pattern, unpacked, codes):
         return flags | OVERFLOW | (CONVENTION if not f.sign and negative else 0)
     below, above = exact.neighbours(f, magnitude)
     low, high = f.magnitude(below), f.magnitude(above)
-    rounded = above if exact.rounds_up(f, False, below, max(magnitude - low, 0), high - low, "nearest-even", 0) else below
+    rounded = (
+        above if exact.rounds_up(f, False, below, max(magnitude - low, 0), high - low, "nearest-even", 0) else below
+    )
     # A step past the largest value there is only overflow; below E8M0's smallest only that.
     flags |= TIE if below <= f.max_code and low <= magnitude < high and 2 * (magnitude - low) == high - low else 0
     flags |= OVERFLOW if rounded > f.max_code else 0
@@ -120,7 +131,10 @@ def expected(f, unpacked):
     sign for is dropped; formats without NaN get what ml_dtypes gives."""
     negative, magnitude = unpacked
     saturating = unpacked if f.sign else (False, magnitude)
-    codes = [exact.encode(f, unpacked, "nearest-even", "non-saturating"), exact.encode(f, saturating, "nearest-even", "saturate")]
+    codes = [
+        exact.encode(f, unpacked, "nearest-even", "non-saturating"),
+        exact.encode(f, saturating, "nearest-even", "saturate"),
+    ]
     if magnitude == "nan" and f.nan == "none":
         codes[0] = 0 if negative else f.sign_mask
     if not f.sign:
@@ -139,7 +153,9 @@ def golden(name, seed):
         ours = expected(f, unpacked)
         flags.append(flags_of(f, pattern, unpacked, ours) | (TRAP if pattern & 0x7FFFFFFF in traps else 0))
         if f.is_nan(theirs) and f.is_nan(ours[0]):
-            if name == "float16":  # numpy's NaN where the processor does not make it: the payload's upper bits, never none
+            if (
+                name == "float16"
+            ):  # numpy's NaN where the processor does not make it: the payload's upper bits, never none
                 theirs = pattern >> 16 & 0x8000 | 0x7C00 | (pattern >> 13 & 0x3FF or 1)
             ours[0] = theirs
         if ours[0] != theirs and not flags[-1] & CONVENTION:
@@ -154,12 +170,20 @@ def golden(name, seed):
         if not isinstance(magnitude, str) and magnitude != f.magnitude(code & ((1 << f.magnitude_bits) - 1)):
             sys.exit(f"{name}: code {code:#x} is {value} to the library")
     head = struct.pack("<8s24sIIII", b"ULGOLD1", name.encode(), bits, len(values), len(every), len(codes[0]))
-    return head + values.tobytes() + np.array(positive, "<u4").tobytes() + np.array(codes, "<u2").T.tobytes() + bytes(flags)
+    return (
+        head
+        + values.tobytes()
+        + np.array(positive, "<u4").tobytes()
+        + np.array(codes, "<u2").T.tobytes()
+        + bytes(flags)
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not what would be written")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if a file is not what would be written"
+    )
     parser.add_argument("names", nargs="*", help="default: all")
     options = parser.parse_args()
     stale = []
