@@ -19,8 +19,8 @@ namespace ullage::formats {
 struct CastCounts {
   std::uint64_t elements = 0;
   std::uint64_t nan = 0;  // inputs that are NaN
-  // Inputs, infinities too, whose rounding lies past the largest finite value; in blocks also those
-  // that a NaN scale loses.
+  // Inputs, infinities too, whose rounding lies past the largest finite value; under scales also those that
+  // one loses, being NaN (or, where it multiplies, zero or infinite).
   std::uint64_t saturated = 0;
   std::uint64_t flushed = 0;  // inputs not zero that became zero
   double amax = 0;            // largest |input| but NaN; infinity counts
