@@ -57,7 +57,8 @@ std::size_t element_bytes(const ArrayView& array);
 bool is_contiguous(const ArrayView& array);
 
 // Casts element by element, in row-major order of the shape, to contiguous codes; one rounding
-// whatever the source. `codes` has element_count() * to.bytes() bytes and overlaps no source element.
+// whatever the source. The sign of NaN comes along from FP32 and FP64 alone: other formats' NaN is read as decode()
+// has it, positive. `codes` has element_count() * to.bytes() bytes and overlaps no source element.
 Result<CastCounts> cast(const ArrayView& source, const Format& to, void* codes,
                         const CastOptions& options);
 // The same to the values that the codes stand for, in FP32.
