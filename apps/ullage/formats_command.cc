@@ -24,7 +24,7 @@ using Named = std::variant<Format, BlockFormat>;
 struct FormatArguments {
   std::string name;
   std::optional<int> bias;
-  bool finite = false;  // a custom format without infinities: its last code is the NaN
+  bool finite = false;  // without infinities: an IEEE format's last code is then the NaN
   bool no_subnormals = false;
 };
 
@@ -38,7 +38,8 @@ struct FormatsCommand {
   bool non_saturating = false;
 };
 
-// A card by name, blocks by theirs, or a format of one's own: eXmY, with text after a colon or with options.
+// A card by name, blocks by theirs, or a format of one's own: a card or eXmY, changed by text after a colon or by
+// options.
 Result<Named> resolve(const FormatArguments& arguments) {
   const bool changed = arguments.bias || arguments.finite || arguments.no_subnormals;
   if (const auto block = formats::find_block_format(arguments.name); block.ok() && !changed)
@@ -58,10 +59,6 @@ Result<Named> resolve(const FormatArguments& arguments) {
                  format.error().found};
   }
   if (!changed) return Named(*format);
-  if (!arguments.name.starts_with('e'))  // bf16, fp16, ...: a card of another name
-    return Error{Code::usage,
-                 "--bias, --finite and --no-subnormals make a format of your own: give it as eXmY",
-                 "format", "", arguments.name};
   if (arguments.bias) format->bias = *arguments.bias;
   if (arguments.finite) {
     format->has_infinity = false;
@@ -144,7 +141,7 @@ Result<int> cast(const FormatsCommand& command) {
 
 void add_custom_options(CLI::App& command, FormatArguments& arguments) {
   command.add_option("--bias", arguments.bias,
-                     "Exponent bias of a format of your own (default 2^(e-1) - 1)");
+                     "Another exponent bias (a card's own, or 2^(e-1) - 1 of any other eXmY)");
   command.add_flag("--finite", arguments.finite, "It has no infinities; its last code is the NaN");
   command.add_flag("--no-subnormals", arguments.no_subnormals, "Exponent field 0 is zero");
 }
@@ -196,6 +193,8 @@ void add_formats(CLI::App& app, Action& run) {
       "  ullage formats bf16                             its ends, and its codes around one\n"
       "  ullage formats mxfp8-e4m3                       blocks: scale rules, and which can clip\n"
       "  ullage formats e3m4 --bias 3 --finite           a format of your own\n"
+      "  ullage formats e4m3:subnormals=no               a card but for what stands after the "
+      "colon\n"
       "  ullage formats e4m3 --json - | jq .formats[0].values\n"
       "  ullage formats cast 0.1 448 1e9 --to e4m3 --rounding stochastic");
   list->callback([command, numbers, &run] {

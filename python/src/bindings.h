@@ -47,11 +47,20 @@ std::optional<formats::Format> element_format(const nanobind::dlpack::dtype& dty
 formats::CastOptions cast_options(const std::string& rounding, bool saturate, std::uint64_t seed);
 nanobind::dict to_dict(const formats::CastCounts& counts);
 
+// PyTorch exports tensors that stand for others in a trace (fake, functional, under vmap or grad) without memory.
+template <class Array>
+void check_memory(const Array& array, const char* name) {
+  if (array.data() == nullptr && array.size() > 0)
+    raise({Code::value_invalid, "the array has no memory", name, "", ""});
+}
+
 // On any device. The result's views refer to itself: it stays where it is.
 template <class Source, class Target>
 void read_arguments(const Source& x, const std::optional<std::string>& source,
                     const std::string& to, const Target& out, const std::string& rounding,
                     bool saturate, std::uint64_t seed, Cast& cast) {
+  check_memory(x, "x");
+  check_memory(out, "out");
   cast.to = take(formats::format_from_text(to));
   cast.options = cast_options(rounding, saturate, seed);
   for (std::size_t axis = 0; axis < x.ndim(); ++axis) {

@@ -61,6 +61,8 @@ std::ptrdiff_t bytes_of(Element element) {
 template <class Rows, class Device>
 Rows rows_of(const Side<Device>& side) {
   const auto& [weights, first, count, gain, project] = side;
+  check_memory(weights, "weight");
+  if (gain) check_memory(*gain, "gain");
   Rows rows;
   rows.element = element_of(weights.dtype());
   const auto height = static_cast<std::int64_t>(weights.shape(0));

@@ -66,14 +66,15 @@ def cast(
         lies, never copied first. On a GPU the cast joins the library's current stream and nothing waits for it,
         unless counts are asked for; the bits are the CPU's.
     format: "e4m3", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0", "e2m1", "e2m3", "e3m2", "fp16", "bf16", "tf32", "fp32", or
-        one of your own: "e3m4", "e3m4:bias=3,nan=all-ones,infinity=no,subnormals=no".
+        one of your own: "e3m4", "e3m4:bias=3,nan=all-ones,infinity=no,subnormals=no", "e4m3:subnormals=no". What stands
+        after the colon changes the named format, or an IEEE one of so many bits.
     rounding: "nearest" (ties to even), "nearest-away", "toward-zero", "up", "down" or "stochastic".
     saturate: past the largest finite value, that value; with False infinity, or NaN where the format has no infinity.
     seed: of stochastic rounding; the bits depend on it and on each element's place alone.
     counts: also return Counts.
 
     Returns an array of x's kind (numpy for other DLPack arrays), shape and device, in ml_dtypes' or PyTorch's dtype where
-    there is one, else the values in float32; with counts=True a pair of it and Counts.
+    there is one, else the values in float32; with counts=True a pair of it and Counts. No gradient flows through it.
     """
     if not isinstance(format, str):
         raise TypeError(f"ullage.cast: format: a name such as 'e4m3' is needed, not {type(format).__name__}")
@@ -124,6 +125,8 @@ def _needs_gpu():
 
 
 def _as_numpy(x):
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("ullage.cast: x: a masked array's hidden values would be cast too; pass x.filled(...) or x.data")
     if isinstance(x, (np.ndarray, np.generic)):
         return np.asarray(x)
     if not hasattr(x, "__dlpack__"):
@@ -182,6 +185,17 @@ def _numpy_dtype(format):
     return np.dtype(getattr(ml_dtypes, name)) if hasattr(ml_dtypes, name) else None
 
 
+def needs_memory(call, name, x):
+    """Refuses PyTorch tensors that stand for others: fake ones, and those within vmap, grad, functionalize and traces."""
+    try:  # a fake tensor's data_ptr() warns
+        found = type(x).__name__ != "FakeTensor" and (x.data_ptr() != 0 or x.numel() == 0)
+    except RuntimeError:
+        found = False
+    if not found:
+        raise TypeError(f"{call}: {name}: the tensor has no memory: it is fake or on meta, or stands for another within "
+                        "torch.func or a trace; pass a real one")
+
+
 def _from_torch(torch, x, format, width):
     if x.layout != torch.strided:
         raise TypeError(f"ullage.cast: x: a dense tensor is needed, not {x.layout}; pass x.to_dense()")
@@ -189,6 +203,7 @@ def _from_torch(torch, x, format, width):
         _needs_gpu()
     elif x.device.type != "cpu":
         raise ValueError(f"ullage.cast: x: the tensor is on {x.device}; pass x.cpu()")
+    needs_memory("ullage.cast", "x", x)
     x = x.detach()
     source = None
     for ours, name in _TORCH_DTYPES.items():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from ._cast import needs_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +170,7 @@ class _Plan:
     def _array(self, name, x):
         torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
         if torch is not None and isinstance(x, torch.Tensor):
+            needs_memory(self._name, name, x)
             self._places.add(str(x.device) if x.device.type == "cuda" else x.device.type)
             return x.detach()
         if cupy is not None and isinstance(x, cupy.ndarray):

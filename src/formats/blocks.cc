@@ -194,21 +194,36 @@ class Nvfp4 {
       add(counts, job_.caster.cast(values + whole, count - whole, first + whole, codes + whole,
                                    multipliers[blocks - 1]));
     for (std::size_t block = 0; block < blocks; ++block)
-      if (std::isnan(multipliers[block]))
-        lose(values + block * kRow, std::min(kRow, count - block * kRow), counts);
+      if (std::isnan(scales[block]) || (scales[block] == 0 && patterns[block] != 0))
+        recount(values, block * kRow, std::min(kRow, count - block * kRow), first,
+                multipliers[block], counts);
     if (stream) stream_copy(job_.codes + first, codes, count);
     return counts;
   }
 
  private:
-  // A block whose scale is NaN was counted as NaN throughout: only those of its inputs are that are.
-  static void lose(const float* values, std::size_t count, CastCounts& counts) {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (std::isnan(values[i])) continue;
-      --counts.nan;
-      ++counts.saturated;
-      counts.amax = std::max(counts.amax, static_cast<double>(std::fabs(values[i])));
+  // A block whose scale is NaN or zero decodes to that whatever its codes, which the kernel counted by.
+  void recount(const float* run, std::size_t begin, std::size_t count, std::size_t first,
+               float multiplier, CastCounts& counts) const {
+    std::array<std::uint8_t, kRow> codes;
+    const float* values = run + begin;
+    const CastCounts by_codes =
+        job_.caster.cast(values, count, first + begin, codes.data(), multiplier);
+    CastCounts found = lost(values, count);
+    if (!std::isnan(multiplier)) {
+      found.saturated = 0;
+      found.error_count = count;
+      for (std::size_t i = 0; i < count; ++i) {
+        found.flushed += values[i] != 0 ? 1 : 0;
+        found.error_sum -= static_cast<double>(values[i]);
+      }
     }
+    counts.nan += found.nan - by_codes.nan;
+    counts.saturated += found.saturated - by_codes.saturated;
+    counts.flushed += found.flushed - by_codes.flushed;
+    counts.error_sum += found.error_sum - by_codes.error_sum;
+    counts.error_count += found.error_count - by_codes.error_count;
+    counts.amax = std::max(counts.amax, found.amax);
   }
 
   static constexpr std::size_t kBlocks = kBlock / kRow;

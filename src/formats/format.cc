@@ -30,8 +30,6 @@ Status check_format(const Format& format) {
   if (format.mantissa_bits < 0 || format.mantissa_bits > 23)
     return invalid("mantissa_bits", "a format has 0 to 23 mantissa bits", "0..23",
                    format.mantissa_bits);
-  if (format.bias < -128 || format.bias > 256)
-    return invalid("bias", "a bias lies between -128 and 256", "-128..256", format.bias);
   if (!format.has_sign && (format.has_subnormals || format.nan == NanCodes::negative_zero ||
                            format.nan == NanCodes::ieee))
     return invalid("has_sign",
@@ -53,6 +51,14 @@ Status check_format(const Format& format) {
   if ((std::int64_t{1} << format.magnitude_bits()) - taken <= smallest)
     return invalid("exponent_bits", "NaN and infinity leave no code for a positive number", "",
                    format.exponent_bits);
+  Format unbiased = format;
+  unbiased.bias = 0;
+  const int least = unbiased.max_exponent() - 127;
+  const int most = unbiased.quantum_exponent() + 149;
+  if (format.bias < least || format.bias > most)
+    return invalid("bias", "FP32 does not hold every value of this format",
+                   least > most ? "none does" : std::to_string(least) + ".." + std::to_string(most),
+                   format.bias);
   return {};
 }
 

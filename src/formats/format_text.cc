@@ -1,8 +1,9 @@
-// Formats by text: a card's name, or eXmY with options.
+// Formats by text: a card's name or eXmY, and what differs from that.
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "ullage/formats/format.h"
 
@@ -17,86 +18,87 @@ std::optional<int> to_integer(std::string_view text) {
   return value;
 }
 
-// "e3m4" -> exponent and mantissa bits.
-bool read_bits(std::string_view text, Format& format) {
+// "e3m4" -> an IEEE format of 3 exponent and 4 mantissa bits.
+std::optional<Format> ieee_format(std::string_view text) {
   const std::size_t m = text.find('m');
-  if (!text.starts_with('e') || m == std::string_view::npos) return false;
+  if (!text.starts_with('e') || m == std::string_view::npos) return std::nullopt;
   const auto exponent = to_integer(text.substr(1, m - 1));
   const auto mantissa = to_integer(text.substr(m + 1));
-  if (!exponent || !mantissa) return false;
-  format.exponent_bits = *exponent;
-  format.mantissa_bits = *mantissa;
-  return true;
+  if (!exponent || !mantissa) return std::nullopt;
+  Format format = {.exponent_bits = *exponent, .mantissa_bits = *mantissa};
+  if (*exponent >= 1 && *exponent <= 8) format.bias = (1 << (*exponent - 1)) - 1;
+  text.copy(format.name, sizeof format.name - 1);
+  return format;
 }
 
-std::optional<bool> to_answer(std::string_view text) {
-  if (text == "yes") return true;
-  if (text == "no") return false;
+// What options ask for; nullopt: nothing.
+struct Changes {
+  std::optional<int> bias;
+  std::optional<NanCodes> nan;
+  std::optional<bool> infinity;
+  std::optional<bool> subnormals;
+};
+
+template <class Value>
+using Words = std::pair<std::string_view, Value>;
+constexpr Words<NanCodes> kNanWords[] = {{"ieee", NanCodes::ieee},
+                                         {"all-ones", NanCodes::all_ones},
+                                         {"negative-zero", NanCodes::negative_zero},
+                                         {"none", NanCodes::none}};
+constexpr Words<bool> kAnswers[] = {{"yes", true}, {"no", false}};
+
+template <class Value, std::size_t kCount>
+std::optional<Value> find(const Words<Value> (&words)[kCount], std::string_view text) {
+  for (const auto& [word, value] : words)
+    if (word == text) return value;
   return std::nullopt;
 }
 
-constexpr std::pair<std::string_view, NanCodes> kNanNames[] = {
-    {"ieee", NanCodes::ieee},
-    {"all-ones", NanCodes::all_ones},
-    {"negative-zero", NanCodes::negative_zero},
-    {"none", NanCodes::none}};
+// Each reads its value; false where it cannot.
+constexpr Words<bool (*)(std::string_view, Changes&)> kOptions[] = {
+    {"bias",
+     [](std::string_view value, Changes& to) { return (to.bias = to_integer(value)).has_value(); }},
+    {"nan", [](std::string_view value,
+               Changes& to) { return (to.nan = find(kNanWords, value)).has_value(); }},
+    {"infinity", [](std::string_view value,
+                    Changes& to) { return (to.infinity = find(kAnswers, value)).has_value(); }},
+    {"subnormals", [](std::string_view value,
+                      Changes& to) { return (to.subnormals = find(kAnswers, value)).has_value(); }},
+};
 
 // One "key=value"; false when it is none of those there are.
-bool read_option(std::string_view option, Format& format, std::optional<bool>& infinity) {
-  const std::size_t equals = option.find('=');
-  if (equals == std::string_view::npos) return false;
-  const std::string_view key = option.substr(0, equals);
-  const std::string_view value = option.substr(equals + 1);
-  if (key == "bias") {
-    const auto bias = to_integer(value);
-    if (bias) format.bias = *bias;
-    return bias.has_value();
-  }
-  if (key == "nan") {
-    for (const auto& [name, codes] : kNanNames)
-      if (value == name) {
-        format.nan = codes;
-        return true;
-      }
-    return false;
-  }
-  const auto answer = to_answer(value);
-  if (!answer) return false;
-  if (key == "infinity") {
-    infinity = answer;
-    return true;
-  }
-  if (key == "subnormals") {
-    format.has_subnormals = *answer;
-    return true;
-  }
-  return false;
+bool read_option(std::string_view option, Changes& changes) {
+  const std::size_t equals = std::min(option.find('='), option.size());
+  const auto read = find(kOptions, option.substr(0, equals));
+  return read && equals < option.size() && (*read)(option.substr(equals + 1), changes);
 }
 
 }  // namespace
 
 Result<Format> format_from_text(std::string_view text) {
-  Result<Format> card = find_format(text);
   const std::size_t colon = std::min(text.find(':'), text.size());
-  const std::string_view bits = text.substr(0, colon);
-  Format format;
-  if (card.ok() || !read_bits(bits, format)) return card;
-  format.bias = format.exponent_bits >= 1 && format.exponent_bits <= 8
-                    ? (1 << (format.exponent_bits - 1)) - 1
-                    : 0;
-  bits.substr(0, sizeof format.name - 1).copy(format.name, sizeof format.name - 1);
-  std::optional<bool> infinity;
-  std::string_view rest = colon == text.size() ? "" : text.substr(colon + 1);
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    if (!read_option(rest.substr(0, comma), format, infinity))
+  const std::string_view name = text.substr(0, colon);
+  const Result<Format> card = find_format(name);
+  const std::optional<Format> base = card.ok() ? *card : ieee_format(name);
+  if (!base) return card;
+  Changes changes;
+  for (std::size_t at = colon; at < text.size();) {
+    const std::size_t end = std::min(text.find(',', at + 1), text.size());
+    if (!read_option(text.substr(at + 1, end - at - 1), changes))
       return Error{Code::usage,
                    "options of a format are bias=N, nan=ieee|all-ones|negative-zero|none, "
                    "infinity=yes|no, subnormals=yes|no",
                    "format", "", std::string(text)};
-    rest = comma == rest.size() ? "" : rest.substr(comma + 1);
+    at = end;
   }
-  format.has_infinity = infinity.value_or(format.nan == NanCodes::ieee);
+  Format format = *base;
+  if (changes.bias) format.bias = *changes.bias;
+  if (changes.nan) {
+    format.nan = *changes.nan;
+    format.has_infinity = format.nan == NanCodes::ieee;
+  }
+  if (changes.infinity) format.has_infinity = *changes.infinity;
+  if (changes.subnormals) format.has_subnormals = *changes.subnormals;
   ULLAGE_TRY(check_format(format));
   return format;
 }

@@ -67,6 +67,20 @@ CastCounts to_counts(const BlockCounts& found, std::size_t count) {
   return counts;
 }
 
+CastCounts lost(const float* values, std::size_t count) {
+  CastCounts counts;
+  counts.elements = count;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (std::isnan(values[i])) {
+      ++counts.nan;
+      continue;
+    }
+    ++counts.saturated;
+    counts.amax = std::max(counts.amax, static_cast<double>(std::fabs(values[i])));
+  }
+  return counts;
+}
+
 RunCaster::RunCaster(const Format& to, const CastOptions& options, CpuPath path)
     : to_(to),
       options_(options),
@@ -136,6 +150,8 @@ CastCounts RunCaster::cast(const float* values, std::size_t count, std::size_t f
     if (random_words != nullptr)
       std::copy(random_words + whole, random_words + count, row_random.begin());
     kernel(row.data(), kRow, row_random.data(), parameters, row_codes.data(), found);
+    // The zeros that fill the row are NaN under such a scale.
+    if (scale && !std::isfinite(*scale)) found.nan -= whole + kRow - count;
     std::memcpy(static_cast<char*>(codes) + whole * to_.bytes(), row_codes.data(),
                 (count - whole) * to_.bytes());
   }

@@ -14,6 +14,8 @@ namespace ullage::formats {
 void add(CastCounts& sum, const CastCounts& part);
 // What a kernel found in `count` elements.
 CastCounts to_counts(const BlockCounts& found, std::size_t count);
+// Of elements whose scale decoding cannot use: those that are not NaN count as saturated.
+CastCounts lost(const float* values, std::size_t count);
 
 class RunCaster {
  public:

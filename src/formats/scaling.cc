@@ -79,30 +79,37 @@ Status find_largest(const ArrayView& source, std::size_t count, Granularity gran
   return {};
 }
 
+// Whether decoding can divide by it: NaN or infinity in an array may make it NaN or zero.
+bool has_descale(float multiplier) { return multiplier > 0 && std::isfinite(multiplier); }
+
 // A run whose elements have a multiplier each.
 CastCounts cast_by_channel(const RunCaster& caster, const Decoder& decoder, const float* values,
                            std::size_t count, std::size_t first, const float* multipliers,
                            const Format& to, const CastOptions& options, void* codes) {
   std::array<float, kBlock> scaled;
   std::array<float, kBlock> results;
-  double amax = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    scaled[i] = values[i] * multipliers[i];
-    const auto magnitude = static_cast<double>(std::fabs(values[i]));
-    if (magnitude > amax) amax = magnitude;
-  }
-  CastCounts counts = caster.cast(scaled.data(), count, first, codes);
+  for (std::size_t i = 0; i < count; ++i) scaled[i] = values[i] * multipliers[i];
+  caster.cast(scaled.data(), count, first, codes);
   decoder.run(codes, count, results.data());
-  // The kernel summed errors in scaled units; here each counts in its own.
-  const double most = to.max_finite();
-  double error = 0;
+  // The kernel counted in scaled units; here each element counts in its own.
+  CastCounts counts;
   for (std::size_t i = 0; i < count; ++i) {
+    if (std::isnan(values[i]) || !has_descale(multipliers[i])) {
+      add(counts, lost(values + i, 1));
+      continue;
+    }
+    ++counts.elements;
     const double x = scaled[i];
-    if (std::isnan(x) || (std::fabs(x) > most && overflows(to, x, options, first + i))) continue;
-    error += (static_cast<double>(results[i]) - x) / static_cast<double>(multipliers[i]);
+    const double y = results[i];
+    counts.amax = std::max(counts.amax, static_cast<double>(std::fabs(values[i])));
+    counts.flushed += values[i] != 0 && y == 0 ? 1 : 0;
+    if (overflows(to, x, options, first + i)) {
+      ++counts.saturated;
+    } else {
+      counts.error_sum += (y - x) / static_cast<double>(multipliers[i]);
+      ++counts.error_count;
+    }
   }
-  counts.error_sum = error;
-  counts.amax = amax;
   return counts;
 }
 
@@ -172,7 +179,8 @@ Result<CastCounts> cast_scaled(const ArrayView& source, const Format& to, Granul
       return cast_by_channel(caster, decoder, values, length, first,
                              multipliers.data() + first % columns, to, options, target);
     const std::size_t scale = granularity == Granularity::row ? first / columns : 0;
-    return caster.cast(values, length, first, target, multipliers[scale]);
+    const CastCounts counts = caster.cast(values, length, first, target, multipliers[scale]);
+    return has_descale(multipliers[scale]) ? counts : lost(values, length);
   };
   return in_chunks(count, kChunk, options.threads, [&](std::size_t begin, std::size_t end) {
     CastCounts counts;

@@ -139,8 +139,10 @@ def test_a_cast_writes_json(machine, tmp_path, ullage):
 def test_formats_of_ones_own_by_text_and_by_options(machine):
     by_text = machine("e3m4:bias=5,nan=all-ones", "--json", "-")
     assert by_text["formats"] == machine("e3m4", "--bias", "5", "--finite", "--json", "-")["formats"]
-    flushing = machine("cast", "0.004", "--to", "e4m3:nan=all-ones,subnormals=no", "--json", "-")
-    assert flushing["counts"]["flushed"] == 1
+    flushing = machine("cast", "0.004", "448", "--to", "e4m3:subnormals=no", "--json", "-")
+    assert flushing["counts"]["flushed"] == 1 and flushing["results"][1]["value"] == 448
+    assert flushing == machine("cast", "0.004", "448", "--to", "e4m3", "--no-subnormals", "--json", "-")
+    assert machine("bf16:subnormals=no", "--json", "-") == machine("bf16", "--no-subnormals", "--json", "-")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,8 @@ def test_formats_of_ones_own_by_text_and_by_options(machine):
     [
         ["nothing"],
         ["mxfp4", "--bias", "3"],
-        ["bf16", "--finite"],
+        ["e4m3:"],
+        ["fp17:bias=3"],
         ["cast", "1", "--to", "e4m3", "--rule", "ceil"],
         ["cast", "1", "--to", "mxfp4", "--rule", "sideways"],
         ["cast", "1", "--to", "e3m4:bias=x"],
@@ -162,6 +165,20 @@ def test_wrong_usage_is_2_and_one_line(ullage, arguments):
     assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("ullage: ")
 
 
+@pytest.mark.parametrize("text", ["e8m7:bias=-128", "e8m7:bias=256", "e8m7:nan=none,infinity=no"])
+def test_formats_that_fp32_does_not_hold_are_refused(ullage, text):
+    run = ullage("formats", "cast", "1", "--to", text)
+    assert run.returncode == 3 and run.stdout == ""
+    assert len(run.stderr.splitlines()) == 1 and "FP32 does not hold every value" in run.stderr
+
+
+def test_a_zero_scale_flushes_its_block(machine):
+    report = machine("cast", "2688", *["1"] * 15, "0.001", "0.002", "--to", "nvfp4", "--json", "-")
+    assert report["scales"][1] == {"code": 0, "scale": 0}
+    assert (report["counts"]["saturated"], report["counts"]["flushed"]) == (0, 17)
+    assert report["counts"]["mean_error"] == pytest.approx(-15.003 / 18, rel=1e-4)
+
+
 def test_the_examples_of_the_help_run(ullage):
     count = 0
     for help_of in (["formats"], ["formats", "cast"]):
@@ -170,4 +187,4 @@ def test_the_examples_of_the_help_run(ullage):
                 command = line.split("  ")[1].split(" | ")[0].split()[1:]
                 assert ullage(*command).returncode == 0, line
                 count += 1
-    assert count >= 13
+    assert count >= 14

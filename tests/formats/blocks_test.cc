@@ -212,7 +212,8 @@ TEST_P(Blocks, DecodingStaysWithinHalfAStepOfTheBlocksLargest) {
         const double x = static_cast<double>(values[i]);
         const double y = static_cast<double>(decoded[i]);
         if (may_cut && std::fabs(x) > step * format.element.max_finite()) {
-          if (!overflows(format.element, x / step, kSaturate)) error += y - x;
+          // A scale of zero flushes its block, whatever the codes.
+          if (step == 0 || !overflows(format.element, x / step, kSaturate)) error += y - x;
           continue;
         }
         // Half a step of the result: relative in the normal range, absolute below.
@@ -268,6 +269,51 @@ TEST_P(Blocks, Nvfp4SpendsTheWholeRangeOnTheLargestBlock) {
   std::vector<float> zeros(16);
   const Blocked none = block_cast(zeros, 1, 16, format, {.cast = kSaturate});
   EXPECT_EQ(none.codes, std::vector<std::uint8_t>(16));
+}
+
+// Three blocks, the last short: one that holds the largest value, and two whose scale is zero in E4M3. They decode to
+// zeros, though the codes of their larger elements are the largest.
+TEST_P(Blocks, Nvfp4FlushesWhatAZeroScaleLoses) {
+  std::vector<float> values(16 + 16 + 3, 0.0F);
+  values[0] = 2688;
+  values[16] = 0.001F;
+  values[17] = -1e-40F;
+  values[32] = 0.002F;
+  values[34] = -0.001F;
+  const BlockFormat format = *find_block_format("nvfp4");
+  for (const Rounding rounding : kRoundings) {
+    const BlockOptions options = {
+        .cast = {.overflow = Overflow::saturate, .rounding = rounding, .seed = 1}};
+    const CastCounts first =
+        block_cast({values.begin(), values.begin() + 16}, 1, 16, format, options).shape.counts;
+    const Blocked found =
+        block_cast(values, 1, static_cast<std::int64_t>(values.size()), format, options);
+    ASSERT_EQ(found.scale_codes, (std::vector<std::uint8_t>{0x7E, 0, 0}));
+    EXPECT_EQ(found.codes[16], 7);
+    EXPECT_EQ(found.shape.counts.saturated, first.saturated) << name_of(rounding);
+    EXPECT_EQ(found.shape.counts.flushed, 4U) << name_of(rounding);
+    EXPECT_EQ(found.shape.counts.error_count, values.size() - first.saturated) << name_of(rounding);
+    EXPECT_NEAR(found.shape.counts.error_sum, first.error_sum - 0.002, 1e-9) << name_of(rounding);
+    EXPECT_EQ(found.shape.counts.amax, 2688) << name_of(rounding);
+  }
+}
+
+// One NaN in the last block of each row, which is short.
+TEST_P(Blocks, Nvfp4CountsNoNanThatIsNotThere) {
+  constexpr std::int64_t kRows = 4;
+  for (const std::int64_t columns : {3, 17, 31}) {
+    std::vector<float> values(static_cast<std::size_t>(kRows * columns), 1.0F);
+    const std::size_t last = values.size() - 1;
+    values[last] = NAN;
+    const CastCounts counts =
+        block_cast(values, kRows, columns, *find_block_format("nvfp4"), {.cast = kSaturate})
+            .shape.counts;
+    const std::size_t lost = static_cast<std::size_t>(columns) % 16 - 1;
+    EXPECT_EQ(counts.nan, 1U) << columns;
+    EXPECT_EQ(counts.saturated, lost) << columns;
+    EXPECT_EQ(counts.error_count, values.size() - 1 - lost) << columns;
+    EXPECT_EQ(counts.amax, 1) << columns;
+  }
 }
 
 TEST_P(Blocks, TilesShareAScale) {

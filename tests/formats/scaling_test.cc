@@ -106,6 +106,37 @@ TEST_P(Scaled, CastsUnderTheScaleOfEachTensorRowOrChannel) {
     }
 }
 
+// torchao's multipliers under NaN and infinity are NaN and zero: what they lose is counted apart, and no other.
+TEST_P(Scaled, CountsWhatAScaleOfNanOrZeroLoses) {
+  constexpr CurrentScaling kTorchao = {.style = CurrentScaling::Style::torchao};
+  const std::int64_t shape[] = {2, 5};
+  struct Expected {
+    Granularity granularity;
+    std::uint64_t saturated;
+  };
+  for (const Format& to : {kE4M3, kBf16, kE8M0})
+    for (const float bad : {NAN, INFINITY}) {
+      const std::vector<float> values = {1, 2, 3, 4, 5, 1, bad, 3, 4, 5};
+      const ArrayView view = {
+          .data = values.data(), .format = kFp32, .shape = shape, .strides = {}};
+      const std::uint64_t nan = std::isnan(bad) ? 1 : 0;
+      for (const auto& [granularity, lost] :
+           {Expected{Granularity::tensor, 10}, {Granularity::row, 5}, {Granularity::channel, 2}}) {
+        std::vector<float> multipliers(*scale_count(view, granularity));
+        std::vector<std::uint32_t> codes(values.size());
+        const Result<CastCounts> counts =
+            cast_scaled(view, to, granularity, kTorchao, codes.data(), multipliers, kSaturate);
+        ASSERT_TRUE(counts.ok());
+        EXPECT_EQ(counts->elements, 10U);
+        EXPECT_EQ(counts->nan, nan) << to.label() << ' ' << lost;
+        EXPECT_EQ(counts->saturated, lost - nan) << to.label() << ' ' << lost;
+        EXPECT_EQ(counts->error_count, 10 - lost) << to.label() << ' ' << lost;
+        EXPECT_TRUE(std::isfinite(counts->error_sum)) << to.label() << ' ' << lost;
+        EXPECT_EQ(counts->amax, nan == 1 ? 5 : INFINITY);
+      }
+    }
+}
+
 TEST(Scaled, RefusesAnotherNumberOfScales) {
   const std::vector<float> values(6);
   const std::int64_t shape[] = {2, 3};

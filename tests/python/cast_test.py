@@ -60,6 +60,15 @@ def test_native_dtypes_and_values():
     assert e3m4.dtype == np.float32 and np.abs(e3m4).max() == 30.0
 
 
+def test_what_stands_after_the_colon_changes_the_format():
+    x = some()
+    for text, least in (("e4m3:subnormals=no", 2.0**-6), ("e4m3:bias=7", 2.0**-9)):
+        found = ullage.cast(x, text)
+        assert found.dtype == np.float32 and np.abs(found).max() == 448
+        kept = np.abs(x) >= least
+        assert np.array_equal(found[kept], ullage.cast(x, "e4m3").astype(np.float32)[kept])
+
+
 def test_fp64_is_rounded_once():
     x = np.array([1 + 2.0**-4 + 2.0**-40])  # in float32 a tie, which goes to 1
     assert float(ullage.cast(x, "e4m3")[0]) == 1.125
@@ -119,6 +128,9 @@ def test_counts():
         (dict(x=np.zeros(3, np.complex64), format="e4m3"), TypeError, "x: dtype complex64"),
         (dict(x=np.zeros(3, ">f4"), format="e4m3"), TypeError, "byte order"),
         (dict(x=np.zeros(3, [("a", "f4"), ("b", "i1")])["a"], format="e4m3"), ValueError, "x: strides (5,)"),
+        (dict(x=np.ma.array([1.0, 2.0], mask=[0, 1]), format="e4m3"), TypeError, "x: a masked array"),
+        (dict(x=np.zeros(3), format="e4m3:"), ValueError, "format: options"),
+        (dict(x=np.zeros(3), format="e8m7:bias=-128"), ValueError, "bias: FP32 does not hold every value"),
         (dict(x=np.zeros(3), format="e4m4x"), ValueError, "format: no such format"),
         (dict(x=np.zeros(3), format=8), TypeError, "format: a name"),
         (dict(x=np.zeros(3), format="e4m3:bias=x"), ValueError, "format: options"),
@@ -215,6 +227,27 @@ def test_torch_errors(torch):
         ullage.cast(torch.zeros(3, 3).to_sparse(), "e4m3")
     with pytest.raises(ValueError, match="x: the tensor is on meta"):
         ullage.cast(torch.zeros(3, device="meta"), "e4m3")
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # what the export does here is deprecated
+def test_torch_tensors_without_memory_are_refused(torch):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def cast(x):
+        return ullage.cast(x, "bf16")
+
+    with FakeTensorMode():
+        fake = torch.zeros(3)
+    ones = torch.ones(3)
+    for call in (lambda: cast(fake), lambda: torch.func.functionalize(cast)(ones), lambda: torch.vmap(cast)(ones),
+                 lambda: torch.func.grad(lambda x: cast(x).float().sum())(ones), lambda: make_fx(cast, tracing_mode="fake")(ones)):
+        with pytest.raises(TypeError, match="^ullage.cast: x: the tensor has no memory"):
+            call()
+    assert cast(torch.zeros(0)).shape == (0,)
+    # Past the checks in Python: PyTorch exports a fake tensor as an array at address 0.
+    with pytest.raises(ValueError, match="x: the array has no memory"):
+        ullage._core.cast(fake, None, "bf16", np.zeros(3, np.uint16), "nearest", True, 0)
 
 
 def test_holds_when_torch_flushes_denormals(torch):

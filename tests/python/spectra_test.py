@@ -147,6 +147,21 @@ def test_other_types_are_type_errors(query):
         ullage.spectra(ullage.Heads(query, base.key, HEADS, KV_HEADS))
 
 
+def test_torch_tensors_without_memory_are_refused():
+    torch = pytest.importorskip("torch")
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    def sigma(weight):
+        return torch.from_numpy(ullage.spectra(ullage.Heads(weight, weight, 2)).sigma)
+
+    with FakeTensorMode():
+        fake = torch.zeros(8, 4)
+    for call in (lambda: sigma(fake), lambda: sigma(torch.zeros(8, 4, device="meta")),
+                 lambda: torch.vmap(sigma)(torch.zeros(3, 8, 4)), lambda: torch.func.functionalize(sigma)(torch.zeros(8, 4))):
+        with pytest.raises(TypeError, match="^ullage.Spectra: query: the tensor has no memory"):
+            call()
+
+
 def test_nothing_is_refused():
     for layers in ([], [1]):
         with pytest.raises(TypeError):

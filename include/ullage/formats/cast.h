@@ -19,8 +19,8 @@ namespace ullage::formats {
 struct CastCounts {
   std::uint64_t elements = 0;
   std::uint64_t nan = 0;  // inputs that are NaN
-  // Inputs, infinities too, whose rounding lies past the largest finite value; in blocks also those
-  // that a NaN scale loses.
+  // Inputs, infinities too, whose rounding lies past the largest finite value; under scales also those that
+  // one loses, being NaN (or, where it multiplies, zero or infinite).
   std::uint64_t saturated = 0;
   std::uint64_t flushed = 0;  // inputs not zero that became zero
   double amax = 0;            // largest |input| but NaN; infinity counts
@@ -59,7 +59,8 @@ std::size_t element_bytes(const ArrayView& array);
 bool is_contiguous(const ArrayView& array);
 
 // Casts element by element, in row-major order of the shape, to contiguous codes; one rounding
-// whatever the source. `codes` has element_count() * to.bytes() bytes and overlaps no source element.
+// whatever the source. The sign of NaN comes along from FP32 and FP64 alone: other formats' NaN is read as decode()
+// has it, positive. `codes` has element_count() * to.bytes() bytes and overlaps no source element.
 // Codes: value_invalid (a format that check_format refuses), those of element_count, resource.
 Result<CastCounts> cast(const ArrayView& source, const Format& to, void* codes,
                         const CastOptions& options);

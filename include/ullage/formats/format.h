@@ -190,15 +190,15 @@ inline constexpr std::array kFormats = {kE4M3, kE4M3Fnuz, kE5M2, kE5M2Fnuz, kE8M
 // The card of that name; usage for another, with the names.
 Result<Format> find_format(std::string_view name);
 
-// A card's name, or a format of the user's own: eXmY, and after a colon what differs from an IEEE format with
-// the usual bias 2^(X-1) - 1, as in "e3m4:bias=3,nan=all-ones,infinity=no,subnormals=no". nan is ieee,
-// all-ones, negative-zero or none; infinity is no unless nan is ieee. Codes: usage for what cannot be read,
-// value_invalid as check_format.
+// A card's name, or else eXmY, an IEEE format with the usual bias 2^(X-1) - 1; after a colon what differs from
+// that, as in "e3m4:bias=3,nan=all-ones,infinity=no,subnormals=no" and "e4m3:subnormals=no", the card but for its
+// subnormals. nan is ieee, all-ones, negative-zero or none; with it, infinity is no unless it is ieee. Codes: usage for
+// what cannot be read, value_invalid as check_format.
 Result<Format> format_from_text(std::string_view text);
 
 // Refuses (value_invalid) a card that no code of this library can hold: 1 to 8 exponent bits, 0 to 23 mantissa
-// bits, bias from -128 to 256 (so that every value, and every product of two, is exact in FP64),
-// codes left over for NaN and infinity beside at least one positive number.
+// bits, codes left over for NaN and infinity beside at least one positive number, a bias under which
+// FP32 holds every value (so every product of two is exact in FP64).
 Status check_format(const Format& format);
 
 }  // namespace ullage::formats
