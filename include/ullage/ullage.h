@@ -54,7 +54,7 @@
 // A progress bar on stderr: shown to a person at a terminal, never written into a pipe or a
 // file.
 #include "ullage/report/progress.h"
-// Tables of text cells, for a terminal and as Markdown.
+// Tables of text cells, for a terminal.
 #include "ullage/report/table.h"
 // What the terminal behind a file descriptor can show, and text measured and coloured for it.
 #include "ullage/report/terminal.h"

@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <array>
-#include <string>
 #include <utility>
 
 #include "cuda/power_kernels.h"

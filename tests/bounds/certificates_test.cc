@@ -7,7 +7,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <string>
 
 #include "bounds/search.h"
 #include "ullage/bounds/clip.h"

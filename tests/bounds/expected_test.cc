@@ -7,7 +7,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <string>
 
 #include "bounds/made.h"
 #include "ullage/base/cpu.h"
@@ -315,8 +314,9 @@ TEST(Expected, the_diagonal_bears_a_rounded_product) {
       Model model = make({.head_dim = 32, .width = 96, .tie = tie, .decay = decay}, random);
       Result<LogitTails> exact = LogitTails::make(model.head(), {4096, 1e-6, true});
       const double before = exact->diagonal().value;
-      const double size = std::sqrt(spectrum::largest_eigenvalue(model.query.gram) *
-                                    spectrum::largest_eigenvalue(model.key.gram));
+      const double size =
+          std::sqrt(spectrum::symmetric_eigen(model.query.gram, false).values.back() *
+                    spectrum::symmetric_eigen(model.key.gram, false).values.back());
       const Matrix noise = made::gaussian(32, 32, 2e-4 * size / std::sqrt(4.0 * 32), random);
       for (int i = 0; i < 32; ++i) {
         for (int j = 0; j < 32; ++j) model.cross(i, j) += noise(i, j);

@@ -8,7 +8,6 @@
 
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "ullage/base/parallel.h"
 
