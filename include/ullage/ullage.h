@@ -7,9 +7,13 @@
 #include "ullage/base/checked.h"
 // What the CPU offers, and which of our code paths it takes.
 #include "ullage/base/cpu.h"
+// Whole numbers divided upwards: how many blocks hold them, and what the blocks hold together.
+#include "ullage/base/multiple.h"
 // parallel_for, and parallel_jobs for jobs that are made of such loops: the one way in which
 // ullage uses threads.
 #include "ullage/base/parallel.h"
+// Names of files and folders, as text: nothing is looked up.
+#include "ullage/base/path.h"
 // Result<T>: a value, or an Error that says which rule was broken, where, and what was found.
 #include "ullage/base/result.h"
 // Untrusted text made safe to show.

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "formats/chunks.h"
 #include "formats/decode.h"
@@ -16,6 +15,7 @@
 #include "formats/mx_scale.h"
 #include "formats/reader.h"
 #include "ullage/base/checked.h"
+#include "ullage/base/multiple.h"
 #include "ullage/formats/scalar.h"
 #include "ullage/formats/scaling.h"
 
@@ -42,8 +42,6 @@ Status check_block_format(const BlockFormat& format) {
     return refuse("a tile has 1 to 1024 columns", "columns", format.columns);
   return {};
 }
-
-std::size_t ceil_divide(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 // One block cast in progress: the parts that its kinds share.
 struct Job {
@@ -77,7 +75,7 @@ CastCounts cast_mx_run(const Job& job, const MxParameters& mx, std::size_t first
   alignas(64) std::array<std::uint8_t, kBlock> code_buffer;
   std::array<std::uint8_t, kBlock / kMxBlock> scale_buffer;
   alignas(64) std::array<std::uint32_t, kBlock + kRandomGroup> words;
-  const std::size_t padded = ceil_divide(count, kMxBlock) * kMxBlock;
+  const std::size_t padded = rounded_up(count, kMxBlock);
   const float* values = job.reader.read(first, count, buffer.data());
   const bool short_block = padded != count;
   if (short_block) {
