@@ -7,9 +7,13 @@
 #include "ullage/base/checked.h"
 // What the CPU offers, and which of our code paths it takes.
 #include "ullage/base/cpu.h"
+// Whole numbers divided upwards: how many blocks hold them, and what the blocks hold together.
+#include "ullage/base/multiple.h"
 // parallel_for, and parallel_jobs for jobs that are made of such loops: the one way in which
 // ullage uses threads.
 #include "ullage/base/parallel.h"
+// Names of files and folders, as text: nothing is looked up.
+#include "ullage/base/path.h"
 // Result<T>: a value, or an Error that says which rule was broken, where, and what was found.
 #include "ullage/base/result.h"
 // Untrusted text made safe to show.
@@ -54,7 +58,7 @@
 // A progress bar on stderr: shown to a person at a terminal, never written into a pipe or a
 // file.
 #include "ullage/report/progress.h"
-// Tables of text cells, for a terminal and as Markdown.
+// Tables of text cells, for a terminal.
 #include "ullage/report/table.h"
 // What the terminal behind a file descriptor can show, and text measured and coloured for it.
 #include "ullage/report/terminal.h"

@@ -1,8 +1,6 @@
 #include "ullage/attention/fast.h"
 
 #include <cstddef>
-#include <limits>
-#include <type_traits>
 
 #include "attention/fast_kernels.h"
 #include "attention/fast_plan.h"

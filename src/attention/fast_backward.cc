@@ -5,7 +5,6 @@
 #include <limits>
 #include <new>
 #include <numbers>
-#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "attention/fast_plan.h"
 #include "attention/fast_workspace.h"
 #include "ullage/attention/fast.h"
+#include "ullage/base/multiple.h"
 #include "ullage/base/parallel.h"
 
 namespace ullage::attention {
@@ -82,7 +82,7 @@ class FastBackward {
     for (const PlannedSequence& sequence : plan_.sequences)
       most_tiles = std::max(most_tiles, sequence.padded_keys / key_tile_);
     // By the shape alone, so that results do not depend on the threads.
-    parts_ = std::clamp((kPieces + heads - 1) / heads, std::size_t{1},
+    parts_ = std::clamp(ceil_divide(kPieces, heads), std::size_t{1},
                         std::max<std::size_t>(1, most_tiles / kLeastTiles));
     const std::size_t keys = plan_.all_keys;
     const std::size_t queries = plan_.all_queries;
@@ -262,7 +262,7 @@ class FastBackward {
     block.grad_rows = grad_rows_ + panel_words(sequence_row, plan_.value_stride) + step;
     block.query_panel = block.grad_panel = panel_stride(sequence.padded_queries);
     const std::size_t left = std::min(query_block_, sequence.rows.queries - within);
-    block.query_panels = static_cast<int>(rounded_up(left, plan_.panel) / plan_.panel);
+    block.query_panels = static_cast<int>(ceil_divide(left, plan_.panel));
     block.begin = begin_ + row;
     block.end = end_ + row;
     block.minus_log = minus_log_ + head_row + row;

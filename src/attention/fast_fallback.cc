@@ -1,6 +1,5 @@
 #include "attention/fast_fallback.h"
 
-#include <type_traits>
 #include <vector>
 
 #include "ullage/attention/recipe.h"

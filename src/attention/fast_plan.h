@@ -2,7 +2,6 @@
 // the pieces of work.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -12,15 +11,12 @@
 #include "attention/fast_kernels.h"
 #include "attention/fast_workspace.h"
 #include "ullage/attention/fast.h"
+#include "ullage/base/multiple.h"
 
 namespace ullage::attention {
 
 template <class T>
 inline constexpr bool kIsBf16 = std::is_same_v<T, Bf16>;
-
-inline std::size_t rounded_up(std::size_t count, std::size_t multiple) {
-  return (count + multiple - 1) / multiple * multiple;
-}
 
 // A sequence and where its padded rows begin when all sequences are packed one after another.
 struct PlannedSequence {
@@ -52,8 +48,8 @@ struct FastPlan {
         pair(static_cast<std::size_t>(table.pair)),
         panel(static_cast<std::size_t>(table.panel)) {
     const Shape& shape = in.shape;
-    steps = rounded_up(shape.width, pair) / pair;
-    value_steps = rounded_up(shape.value_width, pair) / pair;
+    steps = ceil_divide(shape.width, pair);
+    value_steps = ceil_divide(shape.value_width, pair);
     width_stride = rounded_up(shape.width, panel);
     value_stride = rounded_up(shape.value_width, panel);
     for (std::size_t b = 0; b < shape.batch; ++b) {

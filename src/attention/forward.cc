@@ -1,8 +1,6 @@
 // The reference's forward pass: heads in parallel, each tile by tile, every quantity rounded as the recipe says.
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <type_traits>
 #include <vector>
 
 #include "attention/head.h"

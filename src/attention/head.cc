@@ -1,7 +1,5 @@
 #include "attention/head.h"
 
-#include <algorithm>
-
 #include "attention/elementary.h"
 
 namespace ullage::attention {

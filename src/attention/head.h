@@ -36,9 +36,7 @@ class Head {
   // Row-major, contiguous, rounded; FP8 operands in units of their descales.
   [[nodiscard]] const std::vector<Real>& keys() const { return keys_; }      // keys x width
   [[nodiscard]] const std::vector<Real>& values() const { return values_; }  // keys x value_width
-  // width x keys and value_width x keys.
-  [[nodiscard]] const std::vector<Real>& keys_transposed() const { return keys_transposed_; }
-  [[nodiscard]] std::vector<Real> values_transposed() const;
+  [[nodiscard]] std::vector<Real> values_transposed() const;                 // value_width x keys
 
   [[nodiscard]] double query_descale() const { return query_descale_; }
   [[nodiscard]] double key_descale() const { return key_descale_; }

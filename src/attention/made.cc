@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "attention/elementary.h"
+#include "attention/rounder.h"
 #include "ullage/base/parallel.h"
 #include "ullage/formats/format.h"
 #include "ullage/formats/random.h"
@@ -23,15 +24,10 @@ constexpr std::array<std::pair<Made, const char*>, 3> kNames = {{
 }};
 
 // Streams of the generator, one a tensor.
-enum Stream : std::uint32_t { kQ, kK, kV, kGradOutput, kTop, kPlace, kX, kWeight, kDirection };
+enum Stream : std::uint32_t { kQ, kK, kV, kGradOutput, kTop, kPlace, kX, kWeight };
 
 constexpr std::uint32_t kDomain =
     0x6D616465;  // apart from stochastic rounding's and the shift's words
-
-float bf16(double x) {
-  return static_cast<float>(
-      formats::round_to(formats::kBf16, x, {.overflow = formats::Overflow::non_saturating}));
-}
 
 void fill_normal(std::vector<float>& out, std::size_t count, std::uint64_t seed, Stream stream,
                  double mean, double spread, int threads = 1) {

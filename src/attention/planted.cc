@@ -1,10 +1,9 @@
 // The planted layer of made.h.
 #include <cmath>
-#include <string>
 #include <vector>
 
+#include "attention/rounder.h"
 #include "ullage/attention/made.h"
-#include "ullage/formats/scalar.h"
 
 namespace ullage::attention {
 
@@ -14,11 +13,6 @@ enum Stream : std::uint32_t { kX, kWeights, kKeys, kValues, kGradOutput, kDirect
 
 // Streams of this file are apart from those of made.cc.
 constexpr std::uint32_t kFirstStream = 64;
-
-float bf16(double x) {
-  return static_cast<float>(
-      formats::round_to(formats::kBf16, x, {.overflow = formats::Overflow::non_saturating}));
-}
 
 class Planter {
  public:

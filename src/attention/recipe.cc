@@ -1,35 +1,10 @@
 #include "ullage/attention/recipe.h"
 
 #include <initializer_list>
-#include <utility>
 
 namespace ullage::attention {
 
 namespace {
-
-constexpr std::array<const char*, kQuantities> kQuantityNames = {"q",
-                                                                 "k",
-                                                                 "v",
-                                                                 "grad-output",
-                                                                 "product",
-                                                                 "score",
-                                                                 "subtrahend",
-                                                                 "difference",
-                                                                 "exponential",
-                                                                 "weight",
-                                                                 "tile-sum",
-                                                                 "running-sum",
-                                                                 "rescale",
-                                                                 "tile-output",
-                                                                 "running-output",
-                                                                 "output",
-                                                                 "log-sum-exp",
-                                                                 "probability",
-                                                                 "grad-probability",
-                                                                 "delta",
-                                                                 "grad-score",
-                                                                 "running-gradient",
-                                                                 "gradient"};
 
 // Every recipe of the library. A function, since Recipe holds strings.
 struct Entry {
@@ -67,17 +42,6 @@ Recipe fused(const formats::Format& format) {
 }
 
 }  // namespace
-
-const char* name_of(Quantity quantity) {
-  return kQuantityNames[static_cast<std::size_t>(quantity)];
-}
-
-Result<Quantity> quantity_from_name(std::string_view name) {
-  for (std::size_t i = 0; i < kQuantities; ++i) {
-    if (name == kQuantityNames[i]) return static_cast<Quantity>(i);
-  }
-  return Error{Code::usage, "no quantity of attention has this name", std::string(name), {}, {}};
-}
 
 Recipe fp64() {
   Recipe recipe;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -14,6 +13,12 @@
 #include "ullage/formats/scalar.h"
 
 namespace ullage::attention {
+
+// The nearest number of BF16, as FP32 holds it.
+inline float bf16(double x) {
+  return static_cast<float>(
+      formats::round_to(formats::kBf16, x, {.overflow = formats::Overflow::non_saturating}));
+}
 
 template <class Real>
 class Rounder {

@@ -59,6 +59,37 @@ constexpr std::string_view kNoRope = "no RoPE";
 constexpr std::string_view kNoQkNorm = "no QK-norm";
 constexpr std::string_view kNoClip = "no clipping";
 
+Figure qk_norm_figure(const Head& head, const CertifyOptions& options, bool clipped_and_still) {
+  const bool normed = head.between == Between::qk_norm || head.between == Between::qk_norm_and_clip;
+  if (!normed || options.query_qk_norm == nullptr || options.key_qk_norm == nullptr)
+    return Figure::none(kNoQkNorm);
+  if (head.rotation_unknown) return Figure::none(kUnknownPairs);
+  if (clipped_and_still)
+    return Figure::none(kClipped);  // its last term is a product of whole biases
+  return qk_norm_bound(*options.query_qk_norm, *options.key_qk_norm, pairs_of(head), head.scale);
+}
+
+// `error`, of rounded biases, belongs to every bound.
+void take_smallest(Certificates& out, double error) {
+  const std::array<std::pair<std::string_view, Figure*>, 6> candidates = {{
+      {"naive", &out.naive},
+      {"interaction", &out.interaction},
+      {"augmented", &out.augmented},
+      {"rope", &out.rope},
+      {"qk_norm", &out.qk_norm},
+      {"clip", &out.clip},
+  }};
+  out.before_cap = std::numeric_limits<double>::infinity();
+  for (const auto& [name, figure] : candidates) {
+    if (!*figure) continue;
+    if (error > 0.0) figure->value = round_up(figure->value + error);
+    if (out.by.empty() || figure->value < out.before_cap) {
+      out.before_cap = figure->value;
+      out.by = name;
+    }
+  }
+}
+
 }  // namespace
 
 HeadNorms head_norms(const Head& head, double query, double key, double sigma) {
@@ -150,7 +181,6 @@ Result<Certificates> certify(const Head& head, const CertifyOptions& options) {
     return Error{Code::value_invalid, "query and key differ in head width", "key",
                  std::to_string(head.query.gram.rows()), std::to_string(head.key.gram.rows())};
   }
-  const bool normed = head.between == Between::qk_norm || head.between == Between::qk_norm_and_clip;
   const bool clipped = head.between == Between::clip || head.between == Between::qk_norm_and_clip;
   const bool turned = head.rotation_unknown || !pairs_of(head).empty();
 
@@ -180,35 +210,9 @@ Result<Certificates> certify(const Head& head, const CertifyOptions& options) {
     out.rope = Figure::none(kNoRope);
   }
   out.clip = clipped ? Figure(clipped_bound(head)) : Figure::none(kNoClip);
-  if (!normed || options.query_qk_norm == nullptr || options.key_qk_norm == nullptr) {
-    out.qk_norm = Figure::none(kNoQkNorm);
-  } else if (head.rotation_unknown) {
-    out.qk_norm = Figure::none(kUnknownPairs);
-  } else if (clipped && !turned) {
-    out.qk_norm = Figure::none(kClipped);  // its last term is a product of whole biases
-  } else {
-    out.qk_norm =
-        qk_norm_bound(*options.query_qk_norm, *options.key_qk_norm, pairs_of(head), head.scale);
-  }
+  out.qk_norm = qk_norm_figure(head, options, clipped && !turned);
 
-  const double error = bias_error_term(head, out.norms);
-  const std::array<std::pair<std::string_view, Figure*>, 6> candidates = {{
-      {"naive", &out.naive},
-      {"interaction", &out.interaction},
-      {"augmented", &out.augmented},
-      {"rope", &out.rope},
-      {"qk_norm", &out.qk_norm},
-      {"clip", &out.clip},
-  }};
-  out.before_cap = std::numeric_limits<double>::infinity();
-  for (const auto& [name, figure] : candidates) {
-    if (!*figure) continue;
-    if (error > 0.0) figure->value = round_up(figure->value + error);
-    if (out.by.empty() || figure->value < out.before_cap) {
-      out.before_cap = figure->value;
-      out.by = name;
-    }
-  }
+  take_smallest(out, bias_error_term(head, out.norms));
   out.certificate = soft_capped(out.before_cap, options.soft_cap);
   out.additive_bias = options.additive_bias;
   return out;

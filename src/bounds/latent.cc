@@ -121,17 +121,14 @@ double best_weight(const Matrix& first, const Matrix& second, double start) {
   return w;
 }
 
-}  // namespace
-
-Result<LatentCertificates> certify_latent(const LatentHead& head, const LatentOptions& options) {
+Status check(const LatentHead& head) {
   ULLAGE_TRY(check_side(head.query, "query"));
   ULLAGE_TRY(check_side(head.key_nope, "key_nope"));
   ULLAGE_TRY(check_side(head.key_rope, "key_rope"));
-  const int nope = head.key_nope.gram.rows();
-  const int rope = head.key_rope.gram.rows();
-  if (head.query.gram.rows() != nope + rope) {
+  const int rows = head.key_nope.gram.rows() + head.key_rope.gram.rows();
+  if (head.query.gram.rows() != rows) {
     return Error{Code::value_invalid, "query rows are not the key's nope and rope rows", "query",
-                 std::to_string(nope + rope), std::to_string(head.query.gram.rows())};
+                 std::to_string(rows), std::to_string(head.query.gram.rows())};
   }
   if (spectrum::norm2(head.query.bias) > 0.0 || spectrum::norm2(head.key_nope.bias) > 0.0) {
     return Error{Code::value_invalid,
@@ -140,21 +137,51 @@ Result<LatentCertificates> certify_latent(const LatentHead& head, const LatentOp
                  {},
                  {}};
   }
+  return {};
+}
 
+// D of the rotated coordinates: the one that was found before, else a good one.
+std::vector<double> rope_scaling(const LatentHead& head, const Side& query_rope,
+                                 const LatentOptions& options) {
+  if (head.rotation_unknown)
+    return std::vector<double>(static_cast<std::size_t>(head.key_rope.gram.rows()), 1.0);
+  if (options.scaling != nullptr) return options.scaling->d;
+  const Matrix q_gram = inflated(query_rope);
+  const Matrix k_gram = inflated(head.key_rope);
+  const spectrum::Side q{&q_gram, {}, std::sqrt(head.query.squared_norm)};
+  const spectrum::Side k{&k_gram, head.key_rope.bias, std::sqrt(head.key_rope.squared_norm)};
+  return spectrum::optimal_scaling(head.rotation, q, k, {.mix_fixed = false}).d;
+}
+
+// Both parts in one product, from above: in units of x + y, the bounds of the nope part and of the rotated one.
+double joint_bound(const LatentHead& head, const Matrix& key_nope, std::span<const double> d,
+                   double kappa, double x, double y) {
+  const Matrix query = inflated(head.query);
+  std::vector<double> d_squared(d.begin(), d.end());
+  for (double& value : d_squared) value *= value;
+  const Matrix lower = spectrum::semidefinite_factor(query);
+  const auto form = [&](double nope_weight, double rope_weight) {
+    const Matrix middle = weighted(key_nope, nope_weight, d_squared, rope_weight);
+    return spectrum::transposed_multiply(lower, spectrum::multiply(middle, lower));
+  };
+  // So that the two weights are of order one.
+  const double unit = x + y;
+  const double nope_weight = head.key_nope.squared_norm / (unit * unit);
+  const double rope_weight = (kappa / unit) * (kappa / unit);
+  const double w = best_weight(form(nope_weight, 0.0), form(0.0, rope_weight),
+                               std::clamp(x / unit, 1e-6, 1.0 - 1e-6));
+  return spectrum::certified_sigma(
+      query, weighted(key_nope, nope_weight / w, d_squared, rope_weight / (1.0 - w)));
+}
+
+}  // namespace
+
+Result<LatentCertificates> certify_latent(const LatentHead& head, const LatentOptions& options) {
+  ULLAGE_TRY(check(head));
+  const int nope = head.key_nope.gram.rows();
   const Side query_nope = part(head.query, 0, nope);
-  const Side query_rope = part(head.query, nope, rope);
-  std::vector<double> d(static_cast<std::size_t>(rope), 1.0);
-  if (!head.rotation_unknown) {
-    if (options.scaling != nullptr) {
-      d = options.scaling->d;
-    } else {
-      const Matrix q_gram = inflated(query_rope);
-      const Matrix k_gram = inflated(head.key_rope);
-      const spectrum::Side q{&q_gram, {}, std::sqrt(head.query.squared_norm)};
-      const spectrum::Side k{&k_gram, head.key_rope.bias, std::sqrt(head.key_rope.squared_norm)};
-      d = spectrum::optimal_scaling(head.rotation, q, k, {.mix_fixed = false}).d;
-    }
-  }
+  const Side query_rope = part(head.query, nope, head.key_rope.gram.rows());
+  const std::vector<double> d = rope_scaling(head, query_rope, options);
 
   std::vector<double> turned_bias = head.key_rope.bias;
   for (std::size_t c = 0; c < turned_bias.size(); ++c) turned_bias[c] /= d[c];
@@ -172,23 +199,8 @@ Result<LatentCertificates> certify_latent(const LatentHead& head, const LatentOp
   out.sum = spectrum::round_up(prefix * (x + y));
   out.joint = out.sum;
   if (x > 0.0 && y > 0.0) {
-    const Matrix query = inflated(head.query);
-    std::vector<double> d_squared(d);
-    for (double& value : d_squared) value *= value;
-    const Matrix lower = spectrum::semidefinite_factor(query);
-    const auto form = [&](double nope_weight, double rope_weight) {
-      const Matrix middle = weighted(key_nope, nope_weight, d_squared, rope_weight);
-      return spectrum::transposed_multiply(lower, spectrum::multiply(middle, lower));
-    };
-    // In units of x + y, so that the two weights are of order one.
-    const double unit = x + y;
-    const double nope_weight = head.key_nope.squared_norm / (unit * unit);
-    const double rope_weight = (kappa / unit) * (kappa / unit);
-    const double w = best_weight(form(nope_weight, 0.0), form(0.0, rope_weight),
-                                 std::clamp(x / unit, 1e-6, 1.0 - 1e-6));
-    const double root = spectrum::certified_sigma(
-        query, weighted(key_nope, nope_weight / w, d_squared, rope_weight / (1.0 - w)));
-    out.joint = spectrum::round_up(prefix * unit * root);
+    const double joint = joint_bound(head, key_nope, d, kappa, x, y);
+    out.joint = spectrum::round_up(prefix * (x + y) * joint);
   }
   const bool joint_wins = out.joint < out.sum;
   out.before_cap = joint_wins ? out.joint : out.sum;

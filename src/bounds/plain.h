@@ -1,7 +1,6 @@
 // The cumulant of the score of two different tokens where R = I.
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "bounds/chernoff.h"

@@ -240,6 +240,75 @@ bool is_language_model(const Config& config, std::string& architecture) {
          architecture.find("LMHead") != std::string::npos;
 }
 
+// The shape's row as a layer of the unknown model has it. `group`: its layers; `biased`: the config or
+// the tensors speak of position biases.
+Result<Row> row_as_found(const TensorStore& store, const Config& config, const Shape& shape,
+                         const LayerGroup& group, bool language_model, bool biased) {
+  const Row& row = shape.row;
+  const std::string base =
+      group.prefix + expand(row.stem, group.layers.front().layer, group.layers.front().part);
+  Row made = row;
+  made.types = {};
+  made.hybrid = true;
+  made.norm = guess_norm(store, row, group.prefix, base);
+  made.qk_norm = guess_qk_norm(store, row, base);
+  ULLAGE_TRY(check_no_other_norm(store, config, made, base));
+  made.causal = row.causal && !row.cross && language_model;
+  if (made.rope == RopePairing::none && !made.cross && says_rope(config)) made.rope = kUnknown;
+  if (made.rope == kUnknown) made.rotary = Rotary::fraction;
+  if (made.bias == PositionBias::none && biased) made.bias = PositionBias::unread;
+  made.clip = "clip_qkv|attn_config.clip_qkv";
+  made.soft_cap = "attn_logit_softcapping";
+  if (config.has("query_pre_attn_scalar")) made.scale = ScaleRule::query_pre_attn_scalar;
+  if (config.has("attention_multiplier")) made.scale = ScaleRule::attention_multiplier;
+  const TensorInfo* probe = store.find(base + std::string(probe_of(row)) + ".weight");
+  const bool matrix = probe->shape.size() == 2;
+  if (row.fused == "attn.c_attn") {  // Conv1D stores [in, out]: the long side is the second
+    made.conv1d = matrix && probe->shape[1] > probe->shape[0];
+    made.scale = ScaleRule::gpt2;
+  }
+  if (!row.fused.empty() && matrix && probe->shape[0] == 3 * probe->shape[1]) made.kv = KvRule::all;
+  if (shape.like == "falcon" && config.has("multi_query|new_decoder_architecture"))
+    made.kv = KvRule::falcon;
+  return made;
+}
+
+// Any row of the table whose tensors are there.
+Status add_rows_of_table(const TensorStore& store, const Config& config, Guess& guess) {
+  for (const auto table : {encoder_decoder_rows(), fused_decoder_rows(), decoder_rows(),
+                           encoder_rows(), vision_rows()})
+    for (const Row& row : table) {
+      ULLAGE_ASSIGN(const auto groups, find_layers(store, row.stem, probe_of(row)));
+      ULLAGE_ASSIGN(const bool on, holds(config, row.when));
+      const std::string_view like = row.types.substr(0, row.types.find('|'));
+      if (groups.empty() || !on || (!guess.like.empty() && guess.like != like)) continue;
+      guess.like = like;
+      Row made = row;
+      made.hybrid = !row.shared;
+      if (made.rope != RopePairing::none) made.rope = kUnknown;
+      guess.rows.push_back(made);
+    }
+  return {};
+}
+
+Error no_attention(const TensorStore& store, const Config& config, const std::string& type) {
+  for (const TensorInfo& tensor : store.tensors())
+    for (const char* mark : {".A_log", ".time_mix_key", ".time_decay", ".conv1d.weight"})
+      if (tensor.name.ends_with(mark))
+        return Error{Code::nothing_to_scan,
+                     "no attention heads found, and tensors of a recurrent or state-space model",
+                     store.describe(tensor),
+                     {},
+                     {}};
+  std::string names;
+  for (const Shape& shape : kShapes)
+    names += (names.empty() ? "" : ", ") + std::string(shape.row.stem) +
+             std::string(probe_of(shape.row));
+  return Error{Code::architecture_unknown,
+               "model_type is not known, and no tensor has a name that ends like one of these",
+               config.where() + ": model_type", names, type.empty() ? "none" : type};
+}
+
 }  // namespace
 
 Result<Guess> guess_rows(const TensorStore& store, const Config& config, const std::string& type) {
@@ -261,70 +330,15 @@ Result<Guess> guess_rows(const TensorStore& store, const Config& config, const s
     if (latent && row.query == "self_attn.q_proj") continue;
     ULLAGE_ASSIGN(const auto groups, find_layers(store, row.stem, probe_of(row)));
     if (groups.empty()) continue;
-    const LayerGroup& group = groups.front();
-    const std::string base =
-        group.prefix + expand(row.stem, group.layers.front().layer, group.layers.front().part);
-    Row made = row;
-    made.types = {};
-    made.hybrid = true;
-    made.norm = guess_norm(store, row, group.prefix, base);
-    made.qk_norm = guess_qk_norm(store, row, base);
-    ULLAGE_TRY(check_no_other_norm(store, config, made, base));
-    made.causal = row.causal && !row.cross && language_model;
-    if (made.rope == RopePairing::none && !made.cross && says_rope(config)) made.rope = kUnknown;
-    if (made.rope == kUnknown) made.rotary = Rotary::fraction;
-    if (made.bias == PositionBias::none && biased) made.bias = PositionBias::unread;
-    made.clip = "clip_qkv|attn_config.clip_qkv";
-    made.soft_cap = "attn_logit_softcapping";
-    if (config.has("query_pre_attn_scalar")) made.scale = ScaleRule::query_pre_attn_scalar;
-    if (config.has("attention_multiplier")) made.scale = ScaleRule::attention_multiplier;
-    const TensorInfo* probe = store.find(base + std::string(probe_of(row)) + ".weight");
-    const auto shape_is = [&](std::uint64_t rows_per_column) {
-      return probe->shape.size() == 2 && probe->shape[0] == rows_per_column * probe->shape[1];
-    };
-    if (row.fused == "attn.c_attn") {  // Conv1D stores [in, out]: the long side is the second
-      made.conv1d = probe->shape.size() == 2 && probe->shape[1] > probe->shape[0];
-      made.scale = ScaleRule::gpt2;
-    }
-    if (!row.fused.empty() && shape_is(3)) made.kv = KvRule::all;
-    if (shape.like == "falcon" && config.has("multi_query|new_decoder_architecture"))
-      made.kv = KvRule::falcon;
+    ULLAGE_ASSIGN(const Row made,
+                  row_as_found(store, config, shape, groups.front(), language_model, biased));
     if (guess.rows.empty()) guess.like = shape.like;
     guess.rows.push_back(made);
   }
   if (!guess.rows.empty()) return guess;
-
-  // Any row of the table whose tensors are there.
-  for (const auto table : {encoder_decoder_rows(), fused_decoder_rows(), decoder_rows(),
-                           encoder_rows(), vision_rows()})
-    for (const Row& row : table) {
-      ULLAGE_ASSIGN(const auto groups, find_layers(store, row.stem, probe_of(row)));
-      ULLAGE_ASSIGN(const bool on, holds(config, row.when));
-      const std::string_view like = row.types.substr(0, row.types.find('|'));
-      if (groups.empty() || !on || (!guess.like.empty() && guess.like != like)) continue;
-      guess.like = like;
-      Row made = row;
-      made.hybrid = !row.shared;
-      if (made.rope != RopePairing::none) made.rope = kUnknown;
-      guess.rows.push_back(made);
-    }
+  ULLAGE_TRY(add_rows_of_table(store, config, guess));
   if (!guess.rows.empty()) return guess;
-
-  for (const TensorInfo& tensor : store.tensors())
-    for (const char* mark : {".A_log", ".time_mix_key", ".time_decay", ".conv1d.weight"})
-      if (tensor.name.ends_with(mark))
-        return Error{Code::nothing_to_scan,
-                     "no attention heads found, and tensors of a recurrent or state-space model",
-                     store.describe(tensor),
-                     {},
-                     {}};
-  std::string names;
-  for (const Shape& shape : kShapes)
-    names += (names.empty() ? "" : ", ") + std::string(shape.row.stem) +
-             std::string(probe_of(shape.row));
-  return Error{Code::architecture_unknown,
-               "model_type is not known, and no tensor has a name that ends like one of these",
-               config.where() + ": model_type", names, type.empty() ? "none" : type};
+  return no_attention(store, config, type);
 }
 
 }  // namespace ullage::checkpoint

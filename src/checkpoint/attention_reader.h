@@ -136,7 +136,6 @@ class RopeReader {
  private:
   RopeReader(const Tower& tower, const Row& row) : tower_(&tower), row_(&row) {}
   std::string_view type_of(int layer) const;
-  Result<Config> parameters(int layer) const;
 
   const Tower* tower_;
   const Row* row_;

@@ -150,6 +150,83 @@ Status scale_longrope(Rope& rope, const Parameters& parameters) {
   return {};
 }
 
+// What the angles are powers of. `theta_key`: where files without a rope section have it.
+Result<double> read_base(const Tower& tower, const Row& row, const Parameters& parameters,
+                         std::string_view theta_key) {
+  ULLAGE_ASSIGN(auto theta, parameters.number("rope_theta"));
+  if (!theta) {
+    ULLAGE_ASSIGN(theta, tower.config.optional_number(theta_key));
+  }
+  double base =
+      theta.value_or(tower.defaults.rope_theta > 0 ? tower.defaults.rope_theta : kUsualTheta);
+  if (row.rotary == Rotary::count) base = kUsualTheta;
+  if (!(base > 0))
+    return Error{Code::config_invalid, "the base of RoPE's angles must be positive",
+                 tower.config.where() + ": rope_theta", "above 0", std::to_string(base)};
+  return base;
+}
+
+// How many coordinates of a head the config says to rotate.
+Result<int> read_rotary_dim(const Tower& tower, const Row& row, const Parameters& parameters,
+                            int head_dim) {
+  const Config& config = tower.config;
+  if (row.latent != nullptr) return head_dim;
+  if (row.rotary == Rotary::count) {
+    ULLAGE_ASSIGN(const auto count, config.optional_integer("rotary_dim", {0, kMaxHeadDim}));
+    return count.value_or(0) != 0 ? static_cast<int>(*count) : head_dim;
+  }
+  if (row.rotary != Rotary::fraction) return head_dim;
+  ULLAGE_ASSIGN(auto fraction, parameters.number("partial_rotary_factor"));
+  if (!fraction) {
+    ULLAGE_ASSIGN(fraction, config.optional_number("partial_rotary_factor|rotary_pct"));
+  }
+  ULLAGE_ASSIGN(const auto count, config.optional_integer("rotary_dim", {1, kMaxHeadDim}));
+  if (!fraction && count) return static_cast<int>(*count);
+  const double usual = tower.defaults.rotary_fraction > 0 ? tower.defaults.rotary_fraction : 1;
+  const double part = fraction.value_or(usual);
+  if (!(part > 0 && part <= 1))
+    return Error{Code::config_invalid, "the rotated part of a head must be a fraction of it",
+                 config.where() + ": partial_rotary_factor", "above 0, at most 1",
+                 std::to_string(part)};
+  return static_cast<int>(head_dim * part);
+}
+
+// The angles of rope.rotary_dim coordinates, and the attention factor that their scaling brings.
+Status set_frequencies(Rope& rope, const Parameters& parameters, double base) {
+  rope.inverse_frequency.resize(rope.rotary_dim / 2);
+  for (std::size_t pair = 0; pair < rope.inverse_frequency.size(); ++pair)
+    rope.inverse_frequency[pair] =
+        1 / std::pow(base, 2.0 * static_cast<double>(pair) / rope.rotary_dim);
+  ULLAGE_ASSIGN(const Scaling scaling, scaling_of(parameters));
+  switch (scaling) {
+    case Scaling::none:
+      break;
+    case Scaling::linear: {
+      ULLAGE_ASSIGN(const double factor, parameters.positive("factor"));
+      for (double& frequency : rope.inverse_frequency) frequency /= factor;
+      break;
+    }
+    case Scaling::llama3:
+      ULLAGE_TRY(scale_llama3(rope, parameters));
+      break;
+    case Scaling::yarn:
+      ULLAGE_TRY(scale_yarn(rope, parameters, base));
+      break;
+    case Scaling::longrope:
+      ULLAGE_TRY(scale_longrope(rope, parameters));
+      break;
+  }
+  const bool finite = std::all_of(rope.inverse_frequency.begin(), rope.inverse_frequency.end(),
+                                  [](double value) { return std::isfinite(value); });
+  if (!finite || !std::isfinite(rope.attention_factor))
+    return Error{Code::config_invalid,
+                 "the RoPE parameters give angles that are not finite",
+                 parameters.top->where(),
+                 {},
+                 {}};
+  return {};
+}
+
 }  // namespace
 
 Result<RopeReader> RopeReader::open(const Tower& tower, const Row& row) {
@@ -243,45 +320,14 @@ Result<Rope> RopeReader::read(int layer, int head_dim) const {
     theta_key = "global_rope_theta";
   }
   const Parameters parameters = {section ? &*section : nullptr, &config};
-
-  ULLAGE_ASSIGN(auto theta, parameters.number("rope_theta"));
-  if (!theta) {
-    ULLAGE_ASSIGN(theta, config.optional_number(theta_key));
-  }
-  double base =
-      theta.value_or(tower_->defaults.rope_theta > 0 ? tower_->defaults.rope_theta : kUsualTheta);
-  if (row_->rotary == Rotary::count) base = kUsualTheta;
-  if (!(base > 0))
-    return Error{Code::config_invalid, "the base of RoPE's angles must be positive",
-                 config.where() + ": rope_theta", "above 0", std::to_string(base)};
+  ULLAGE_ASSIGN(const double base, read_base(*tower_, *row_, parameters, theta_key));
 
   rope.pairing = row_->rope;
-  rope.rotary_dim = head_dim;
   if (row_->latent != nullptr) {
     ULLAGE_ASSIGN(const bool interleaved, truth(config, "rope_interleave", true));
     if (!interleaved) rope.pairing = RopePairing::half_split;
-  } else if (row_->rotary == Rotary::count) {
-    ULLAGE_ASSIGN(const auto count, config.optional_integer("rotary_dim", {0, kMaxHeadDim}));
-    if (count.value_or(0) != 0) rope.rotary_dim = static_cast<int>(*count);
-  } else if (row_->rotary == Rotary::fraction) {
-    ULLAGE_ASSIGN(auto fraction, parameters.number("partial_rotary_factor"));
-    if (!fraction) {
-      ULLAGE_ASSIGN(fraction, config.optional_number("partial_rotary_factor|rotary_pct"));
-    }
-    ULLAGE_ASSIGN(const auto count, config.optional_integer("rotary_dim", {1, kMaxHeadDim}));
-    if (!fraction && count) {
-      rope.rotary_dim = static_cast<int>(*count);
-    } else {
-      const double usual =
-          tower_->defaults.rotary_fraction > 0 ? tower_->defaults.rotary_fraction : 1;
-      const double part = fraction.value_or(usual);
-      if (!(part > 0 && part <= 1))
-        return Error{Code::config_invalid, "the rotated part of a head must be a fraction of it",
-                     config.where() + ": partial_rotary_factor", "above 0, at most 1",
-                     std::to_string(part)};
-      rope.rotary_dim = static_cast<int>(head_dim * part);
-    }
   }
+  ULLAGE_ASSIGN(rope.rotary_dim, read_rotary_dim(*tower_, *row_, parameters, head_dim));
   if (rope.rotary_dim == 1) return Rope{};  // one coordinate cannot turn
   if (rope.rotary_dim > head_dim || rope.rotary_dim % 2 != 0 || rope.rotary_dim == 0)
     return mismatch("the number of rotated coordinates must be even and within the head",
@@ -291,38 +337,7 @@ Result<Rope> RopeReader::read(int layer, int head_dim) const {
     rope.one_dimensional = false;
     return rope;
   }
-
-  rope.inverse_frequency.resize(rope.rotary_dim / 2);
-  for (std::size_t pair = 0; pair < rope.inverse_frequency.size(); ++pair)
-    rope.inverse_frequency[pair] =
-        1 / std::pow(base, 2.0 * static_cast<double>(pair) / rope.rotary_dim);
-  ULLAGE_ASSIGN(const Scaling scaling, scaling_of(parameters));
-  switch (scaling) {
-    case Scaling::none:
-      break;
-    case Scaling::linear: {
-      ULLAGE_ASSIGN(const double factor, parameters.positive("factor"));
-      for (double& frequency : rope.inverse_frequency) frequency /= factor;
-      break;
-    }
-    case Scaling::llama3:
-      ULLAGE_TRY(scale_llama3(rope, parameters));
-      break;
-    case Scaling::yarn:
-      ULLAGE_TRY(scale_yarn(rope, parameters, base));
-      break;
-    case Scaling::longrope:
-      ULLAGE_TRY(scale_longrope(rope, parameters));
-      break;
-  }
-  const bool finite = std::all_of(rope.inverse_frequency.begin(), rope.inverse_frequency.end(),
-                                  [](double value) { return std::isfinite(value); });
-  if (!finite || !std::isfinite(rope.attention_factor))
-    return Error{Code::config_invalid,
-                 "the RoPE parameters give angles that are not finite",
-                 config.where(),
-                 {},
-                 {}};
+  ULLAGE_TRY(set_frequencies(rope, parameters, base));
   return rope;
 }
 

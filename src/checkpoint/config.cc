@@ -6,6 +6,7 @@
 
 #include "checkpoint/file.h"
 #include "checkpoint/json.h"
+#include "ullage/base/path.h"
 
 namespace ullage::checkpoint {
 

@@ -52,7 +52,5 @@ Result<std::string> read_text(const std::string& path, std::uint64_t most, const
 Result<std::vector<std::string>> list_folder(const std::string& path);
 
 std::string join_path(const std::string& folder, const std::string& name);
-std::string base_name(const std::string& path);    // "a/b.c" -> "b.c"
-std::string folder_name(const std::string& path);  // "a/b.c" -> "a", "b.c" -> "."
 
 }  // namespace ullage::checkpoint

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "checkpoint/file.h"
+#include "ullage/base/path.h"
 
 namespace ullage::checkpoint {
 namespace {

@@ -1,6 +1,5 @@
 // The flat tree of json.h.
 #include <algorithm>
-#include <deque>
 
 #include "checkpoint/json.h"
 

@@ -1,11 +1,11 @@
 #include "ullage/checkpoint/locate.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "checkpoint/file.h"
 #include "checkpoint/foreign.h"
 #include "checkpoint/hub.h"
+#include "ullage/base/path.h"
 
 namespace ullage::checkpoint {
 namespace {

@@ -1,6 +1,5 @@
 #include "checkpoint/magic.h"
 
-#include <cstring>
 #include <string_view>
 
 namespace ullage::checkpoint {

@@ -10,6 +10,7 @@
 #include "checkpoint/header_state.h"
 #include "checkpoint/magic.h"
 #include "checkpoint/name_table.h"
+#include "ullage/base/path.h"
 #include "ullage/checkpoint/index.h"
 
 namespace ullage::checkpoint {

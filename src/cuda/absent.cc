@@ -1,5 +1,4 @@
 // The room where the build has no CUDA: everything refuses, in the same words.
-#include <utility>
 
 #include "ullage/cuda/cast.h"
 #include "ullage/cuda/device.h"

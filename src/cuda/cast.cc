@@ -1,9 +1,6 @@
 // Which kernel a cast takes, and with what. The kernels loop.
 #include "ullage/cuda/cast.h"
 
-#include <algorithm>
-#include <string>
-
 #include "cuda/cast_kernels.h"
 #include "cuda/runtime.h"
 #include "ullage/formats/random.h"

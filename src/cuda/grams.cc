@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "cuda/gram_kernels.h"
 #include "cuda/runtime.h"

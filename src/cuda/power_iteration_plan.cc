@@ -1,7 +1,5 @@
 // The host's side of power iteration: pairs checked, memory allocated, one launch planned for each element type.
 #include <algorithm>
-#include <array>
-#include <string>
 #include <utility>
 
 #include "cuda/power_kernels.h"

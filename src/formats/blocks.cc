@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "formats/chunks.h"
 #include "formats/decode.h"
@@ -16,6 +15,7 @@
 #include "formats/mx_scale.h"
 #include "formats/reader.h"
 #include "ullage/base/checked.h"
+#include "ullage/base/multiple.h"
 #include "ullage/formats/scalar.h"
 #include "ullage/formats/scaling.h"
 
@@ -42,8 +42,6 @@ Status check_block_format(const BlockFormat& format) {
     return refuse("a tile has 1 to 1024 columns", "columns", format.columns);
   return {};
 }
-
-std::size_t ceil_divide(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 // One block cast in progress: the parts that its kinds share.
 struct Job {
@@ -77,7 +75,7 @@ CastCounts cast_mx_run(const Job& job, const MxParameters& mx, std::size_t first
   alignas(64) std::array<std::uint8_t, kBlock> code_buffer;
   std::array<std::uint8_t, kBlock / kMxBlock> scale_buffer;
   alignas(64) std::array<std::uint32_t, kBlock + kRandomGroup> words;
-  const std::size_t padded = ceil_divide(count, kMxBlock) * kMxBlock;
+  const std::size_t padded = rounded_up(count, kMxBlock);
   const float* values = job.reader.read(first, count, buffer.data());
   const bool short_block = padded != count;
   if (short_block) {
@@ -245,72 +243,103 @@ Result<CastCounts> cast_nvfp4(const Job& job, float amax, CpuPath path, float& g
 }
 
 // Tiles side by side are cast together, so that rows are long; those of one unit stay in the second-level cache.
+constexpr std::size_t kUnitColumns = 1024;
+static_assert(kMostTile <= kBlock && kUnitColumns <= kBlock);
+
+struct TileUnit {
+  std::size_t tile_row;
+  std::size_t first_tile;
+  std::size_t top;  // rows [top, bottom)
+  std::size_t bottom;
+  std::size_t left;  // columns [left, left + length)
+  std::size_t length;
+};
+
+using TileMultipliers = std::array<float, kUnitColumns>;
+
+// Writes the scales of the unit's tiles.
+void scale_tiles(const Job& job, const TileUnit& unit, TileMultipliers& multipliers) {
+  const auto width = static_cast<std::size_t>(job.format.columns);
+  const std::size_t tiles = ceil_divide(unit.length, width);
+  const CurrentScaling scaling = {.power_of_two = job.options.power_of_two};
+  alignas(64) std::array<float, kBlock> buffer;
+  std::array<std::uint32_t, kUnitColumns> largest = {};
+  for (std::size_t row = unit.top; row < unit.bottom; ++row) {
+    const float* values =
+        job.reader.read(row * job.shape.columns + unit.left, unit.length, buffer.data());
+    for (std::size_t tile = 0; tile < tiles; ++tile)
+      largest[tile] = std::max(
+          largest[tile],
+          job.kernels.largest(values + tile * width, std::min(width, unit.length - tile * width)));
+  }
+  for (std::size_t tile = 0; tile < tiles; ++tile) {
+    multipliers[tile] =
+        current_scale(std::bit_cast<float>(largest[tile]), job.format.element, scaling);
+    job.put_scale(unit.tile_row * job.shape.scale_columns + unit.first_tile + tile, 0,
+                  1 / multipliers[tile]);
+  }
+}
+
+CastCounts cast_unit(const Job& job, const TileUnit& unit, const TileMultipliers& multipliers,
+                     bool stream) {
+  const auto width = static_cast<std::size_t>(job.format.columns);
+  // Rows of kRow lie within one tile where its width allows.
+  const std::size_t whole = width % kRow == 0 ? unit.length / kRow * kRow : 0;
+  std::array<float, kBlock / kRow> row_multipliers;
+  std::array<float, kBlock / kRow> row_reciprocals;
+  for (std::size_t i = 0; i < whole / kRow; ++i) {
+    row_multipliers[i] = multipliers[i * kRow / width];
+    row_reciprocals[i] = 1 / row_multipliers[i];
+  }
+  alignas(64) std::array<float, kBlock> buffer;
+  alignas(64) std::array<std::uint8_t, kBlock> code_buffer;
+  CastCounts counts;
+  for (std::size_t row = unit.top; row < unit.bottom; ++row) {
+    const std::size_t first = row * job.shape.columns + unit.left;
+    const float* values = job.reader.read(first, unit.length, buffer.data());
+    std::uint8_t* codes = stream ? code_buffer.data() : job.codes + first;
+    if (whole > 0)
+      add(counts, job.caster.cast_rows(values, whole, first, row_multipliers.data(),
+                                       row_reciprocals.data(), codes));
+    for (std::size_t at = whole; at < unit.length;) {
+      const std::size_t tile = at / width;
+      const std::size_t count = std::min((tile + 1) * width, unit.length) - at;
+      add(counts, job.caster.cast(values + at, count, first + at, codes + at, multipliers[tile]));
+      at += count;
+    }
+    if (stream) stream_copy(job.codes + first, codes, unit.length);
+  }
+  return counts;
+}
+
 Result<CastCounts> cast_tiles(const Job& job) {
-  constexpr std::size_t kUnitColumns = 1024;
-  static_assert(kMostTile <= kBlock && kUnitColumns <= kBlock);
   const auto height = static_cast<std::size_t>(job.format.rows);
   const auto width = static_cast<std::size_t>(job.format.columns);
   const std::size_t columns = job.shape.columns;
   const std::size_t tiles = std::max<std::size_t>(1, kUnitColumns / width);  // of a unit
   const std::size_t units = ceil_divide(job.shape.scale_columns, tiles);     // side by side
-  const CurrentScaling scaling = {.power_of_two = job.options.power_of_two};
   const bool stream = job.shape.rows * columns * 5 >= kStreamBytes;
-  const auto cast_unit = [&](std::size_t unit) {
-    const std::size_t tile_row = unit / units;
-    const std::size_t first_tile = unit % units * tiles;
+  const auto unit_at = [&](std::size_t index) {
+    const std::size_t tile_row = index / units;
+    const std::size_t first_tile = index % units * tiles;
     const std::size_t top = tile_row * height;
-    const std::size_t bottom = std::min(job.shape.rows, top + height);
     const std::size_t left = first_tile * width;
-    const std::size_t length = std::min(tiles * width, columns - left);
-    const std::size_t here = ceil_divide(length, width);
-    alignas(64) std::array<float, kBlock> buffer;
-    alignas(64) std::array<std::uint8_t, kBlock> code_buffer;
-    std::array<std::uint32_t, kUnitColumns> largest = {};
-    for (std::size_t row = top; row < bottom; ++row) {
-      const float* values = job.reader.read(row * columns + left, length, buffer.data());
-      for (std::size_t tile = 0; tile < here; ++tile)
-        largest[tile] = std::max(
-            largest[tile],
-            job.kernels.largest(values + tile * width, std::min(width, length - tile * width)));
-    }
-    std::array<float, kUnitColumns> multipliers;
-    for (std::size_t tile = 0; tile < here; ++tile) {
-      multipliers[tile] =
-          current_scale(std::bit_cast<float>(largest[tile]), job.format.element, scaling);
-      job.put_scale(tile_row * job.shape.scale_columns + first_tile + tile, 0,
-                    1 / multipliers[tile]);
-    }
-    // Rows of kRow lie within one tile where its width allows.
-    const std::size_t whole = width % kRow == 0 ? length / kRow * kRow : 0;
-    std::array<float, kBlock / kRow> row_multipliers;
-    std::array<float, kBlock / kRow> row_reciprocals;
-    for (std::size_t i = 0; i < whole / kRow; ++i) {
-      row_multipliers[i] = multipliers[i * kRow / width];
-      row_reciprocals[i] = 1 / row_multipliers[i];
-    }
-    CastCounts counts;
-    for (std::size_t row = top; row < bottom; ++row) {
-      const std::size_t first = row * columns + left;
-      const float* values = job.reader.read(first, length, buffer.data());
-      std::uint8_t* codes = stream ? code_buffer.data() : job.codes + first;
-      if (whole > 0)
-        add(counts, job.caster.cast_rows(values, whole, first, row_multipliers.data(),
-                                         row_reciprocals.data(), codes));
-      for (std::size_t at = whole; at < length;) {
-        const std::size_t tile = at / width;
-        const std::size_t count = std::min((tile + 1) * width, length) - at;
-        add(counts, job.caster.cast(values + at, count, first + at, codes + at, multipliers[tile]));
-        at += count;
-      }
-      if (stream) stream_copy(job.codes + first, codes, length);
-    }
-    return counts;
+    return TileUnit{.tile_row = tile_row,
+                    .first_tile = first_tile,
+                    .top = top,
+                    .bottom = std::min(job.shape.rows, top + height),
+                    .left = left,
+                    .length = std::min(tiles * width, columns - left)};
   };
   return in_chunks(job.shape.scale_rows * units, kChunk / (height * kUnitColumns),
                    job.options.cast.threads, [&](std::size_t begin, std::size_t end) {
                      CastCounts counts;
-                     for (std::size_t unit = begin; unit < end; ++unit)
-                       add(counts, cast_unit(unit));
+                     TileMultipliers multipliers;
+                     for (std::size_t index = begin; index < end; ++index) {
+                       const TileUnit unit = unit_at(index);
+                       scale_tiles(job, unit, multipliers);
+                       add(counts, cast_unit(job, unit, multipliers, stream));
+                     }
                      return counts;
                    });
 }

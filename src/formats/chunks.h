@@ -10,6 +10,7 @@
 #include "formats/float_environment.h"
 #include "formats/run_caster.h"
 #include "formats/stream.h"
+#include "ullage/base/multiple.h"
 #include "ullage/base/parallel.h"
 
 namespace ullage::formats {
@@ -19,7 +20,7 @@ template <class Work>
 Result<CastCounts> in_chunks(std::size_t items, std::size_t grain, int threads, const Work& work) {
   grain = std::max<std::size_t>(grain, 1);
   try {
-    std::vector<CastCounts> parts((items + grain - 1) / grain);
+    std::vector<CastCounts> parts(ceil_divide(items, grain));
     parallel_for(parts.size(), threads, [&](std::size_t part, int) {
       const ScopedDefaultEnvironment environment;
       parts[part] = work(part * grain, std::min(items, (part + 1) * grain));

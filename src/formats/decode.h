@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
 
 #include "ullage/base/cpu.h"
 #include "ullage/formats/format.h"

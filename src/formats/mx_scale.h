@@ -30,14 +30,10 @@ constexpr std::uint32_t mx_scale_code(const MxParameters& p, std::uint32_t patte
   return static_cast<std::uint32_t>(std::clamp(exponent, 0, static_cast<int>(kMost)));
 }
 
-// FP32 patterns of the scale 2^(code - 127) and of its reciprocal; 2^-127 is below FP32's normal numbers.
+// FP32 pattern of the scale 2^(code - 127); 2^-127 is below FP32's normal numbers.
 constexpr std::uint32_t mx_scale_pattern(std::uint32_t code) {
   if (code == 0xFF) return 0x7FC00000;
   return code == 0 ? 0x00400000 : code << 23;
-}
-constexpr std::uint32_t mx_multiplier_pattern(std::uint32_t code) {
-  if (code == 0xFF) return 0x7FC00000;
-  return code == 0xFE ? 0x00400000 : (0xFE - code) << 23;
 }
 
 }  // namespace ullage::formats

@@ -61,7 +61,7 @@ CsvWriter& CsvWriter::missing() {
 }
 
 CsvWriter& CsvWriter::end_row() {
-  out_ += line_end_ == CsvLineEnd::crlf ? "\r\n" : "\n";
+  out_ += "\r\n";
   row_begun_ = false;
   return *this;
 }

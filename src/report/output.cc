@@ -15,6 +15,8 @@
 #include <optional>
 #include <utility>
 
+#include "ullage/base/path.h"
+
 namespace ullage::report {
 namespace {
 
@@ -100,17 +102,6 @@ Result<std::string> resolve(const std::string& path, const std::string& named) {
   return std::string(real.get());
 }
 
-std::string folder_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-std::string name_of_file(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
-}
-
 // Where the bytes will end: absolute, so that a later change of the working folder does not matter.
 Result<std::string> resolve_new(const std::string& path) {
   struct stat link{};
@@ -118,17 +109,17 @@ Result<std::string> resolve_new(const std::string& path) {
     return argument_error(path, "this link leads to nothing; remove it first");
   if (path.back() == '/')
     return argument_error(path, "there is no such folder, and a file needs a name");
-  ULLAGE_ASSIGN(std::string folder, resolve(folder_of(path), path));
+  ULLAGE_ASSIGN(std::string folder, resolve(folder_name(path), path));
   struct stat parent{};
   if (::stat(folder.c_str(), &parent) == 0 && !S_ISDIR(parent.st_mode))
     return system_error(path, ENOTDIR);
   if (folder.back() != '/') folder += '/';
-  return folder + name_of_file(path);
+  return folder + base_name(path);
 }
 
 void sync_folder(const std::string& target) noexcept {
   // Without it the new name may be lost in a power cut, but never the old file: not worth an error.
-  const int folder = ::open(folder_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int folder = ::open(folder_name(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0) return;
   ::fsync(folder);
   ::close(folder);
@@ -153,7 +144,7 @@ Result<AtomicFile> AtomicFile::create(const std::string& path) {
 
   ULLAGE_ASSIGN(file.target_, exists ? resolve(path, path) : resolve_new(path));
   static std::atomic<unsigned> counter{0};
-  const std::string folder = folder_of(file.target_);
+  const std::string folder = folder_name(file.target_);
   for (int attempt = 0;; ++attempt) {
     const std::string temporary = folder + (folder.back() == '/' ? "" : "/") + ".ullage-" +
                                   std::to_string(::getpid()) + "-" +

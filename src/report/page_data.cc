@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <utility>
 
 #include "ullage/base/text.h"
 #include "ullage/report/json.h"

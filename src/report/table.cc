@@ -83,20 +83,6 @@ std::string rule(const std::vector<std::size_t>& widths, const Terminal& termina
   return paint(line, Tone::dim, terminal) + '\n';
 }
 
-// What GitHub's Markdown could take for markup, a link, a mention or mathematics gets a backslash.
-std::string markdown_text(std::string_view text) {
-  const std::string safe = escape_text(text);
-  std::string out;
-  for (std::size_t at = 0; at < safe.size(); ++at) {
-    const bool link = safe.compare(at, 3, "://") == 0 ||
-                      (at >= 3 && safe[at] == '.' && safe.compare(at - 3, 3, "www") == 0);
-    if (link || std::string_view("\\`*_[]<>|~&@#!$").find(safe[at]) != std::string_view::npos)
-      out += '\\';
-    out += safe[at];
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string to_text(const Table& table, const Terminal& terminal) {
@@ -120,28 +106,6 @@ std::string to_text(const Table& table, const Terminal& terminal) {
       put(line, c, grid.rows[r][c], c < table.rows[r].size() ? table.rows[r][c].tone : Tone::plain);
     }
     out += std::move(line).take();
-  }
-  return out;
-}
-
-std::string to_markdown(const Table& table) {
-  if (table.columns.empty()) return {};
-  std::string out = "|";
-  for (const Column& column : table.columns) out += " " + markdown_text(column.title) + " |";
-  out += "\n|";
-  for (const Column& column : table.columns)
-    out += column.align == Align::right ? " ---: |" : " :--- |";
-  out += '\n';
-  for (const std::vector<Cell>& row : table.rows) {
-    out += '|';
-    for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      const Cell empty;
-      const Cell& cell = c < row.size() ? row[c] : empty;
-      const std::string text = markdown_text(cell.text);
-      const std::string_view bold = cell.tone == Tone::strong && !text.empty() ? "**" : "";
-      out.append(" ").append(bold).append(text).append(bold).append(text.empty() ? "|" : " |");
-    }
-    out += '\n';
   }
   return out;
 }

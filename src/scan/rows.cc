@@ -1,6 +1,5 @@
 #include "scan/rows.h"
 
-#include <bit>
 #include <cmath>
 #include <span>
 

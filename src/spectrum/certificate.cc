@@ -176,11 +176,4 @@ double round_up(double x) {
   return std::nextafter(x * (1.0 + 64.0 * kU64), std::numeric_limits<double>::infinity());
 }
 
-float round_up_to_float(double x) {
-  const auto narrow = static_cast<float>(x);
-  return static_cast<double>(narrow) < x
-             ? std::nextafter(narrow, std::numeric_limits<float>::infinity())
-             : narrow;
-}
-
 }  // namespace ullage::spectrum

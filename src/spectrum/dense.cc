@@ -185,17 +185,6 @@ Matrix semidefinite_factor(const Matrix& s) {
   return std::move(eigen.vectors);
 }
 
-double largest_eigenvalue(const Matrix& s) {
-  one_blas_thread();
-  const int n = s.rows();
-  assert(n == s.columns());
-  if (n == 0) return 0.0;
-  if (!all_finite(s)) return kNan;
-  return lanczos_largest<double>(n, padded_lanes(n), 1e-14, [&](const double* x, double* y) {
-    cblas_dgemv(CblasRowMajor, CblasNoTrans, n, n, 1.0, s.data(), n, x, 1, 0.0, y, 1);
-  });
-}
-
 Tridiagonal tridiagonalise(const Matrix& s, std::span<const std::vector<double>> vectors) {
   one_blas_thread();
   const int n = s.rows();

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "spectrum/gram_parts.h"
+#include "ullage/base/multiple.h"
 
 namespace ullage::spectrum {
 
@@ -30,7 +31,7 @@ bool finish_fast(const HeadRows& rows, int step, const double* sums, Gram& out) 
   mirror_upper(sums, rows.rows, out.values);
   const double squares = trace(out.values);
   if (!fast_trace(squares)) return false;
-  const int blocks = (rows.width + step - 1) / step;
+  const int blocks = ceil_divide(rows.width, step);
   set_bounds(rows,
              {.sum_unit = (step + 4) * kU32 + (blocks + 4) * kU64,
               // The gain's rounding to FP32, the product's, and that of the mean's subtraction.
@@ -229,7 +230,7 @@ bool fits(const HeadRows& rows, const Gram& gram) {
 void PackedRows::reserve(int rows, int width, bool pairs) {
   rows_ = rows;
   lines_ = pairs ? kPanelColumns / 2 : kPanelColumns;
-  const std::size_t panels = size((width + kPanelColumns - 1) / kPanelColumns);
+  const std::size_t panels = size(ceil_divide(width, kPanelColumns));
   const std::size_t words = panels * size(lines_) * size(panel_stride(rows));
   if (words <= capacity_) return;
   words_ = std::make_unique_for_overwrite<std::uint32_t[]>(words);

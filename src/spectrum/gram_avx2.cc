@@ -1,34 +1,64 @@
 // Gram kernels on AVX2 with FMA: tiles of 6 x 16 FP32 or 6 x 8 FP64 sums in registers.
-#include <immintrin.h>
-
 #include <cstring>
 
 #include "spectrum/gram_kernels.h"
+#include "spectrum/vectors_avx2.h"
 
 namespace ullage::spectrum {
 
 namespace {
 
-#define ULLAGE_AVX2 __attribute__((target("avx2,fma")))
+// Eight FP32 or four FP64 numbers, and what a tile does with them.
+template <class T>
+struct Lanes;
+template <>
+struct Lanes<float> {
+  using Vector = __m256;
+  static constexpr int kCount = 8;
+};
+template <>
+struct Lanes<double> {
+  using Vector = __m256d;
+  static constexpr int kCount = 4;
+};
 
-ULLAGE_AVX2 inline void put(double* place, __m256d sum, Sums keep) {
-  _mm256_storeu_pd(place, keep == Sums::first ? sum : _mm256_add_pd(_mm256_loadu_pd(place), sum));
+ULLAGE_AVX2 inline __m256 load_whole(const float* values) { return _mm256_loadu_ps(values); }
+ULLAGE_AVX2 inline __m256d load_whole(const double* values) { return _mm256_loadu_pd(values); }
+ULLAGE_AVX2 inline __m256 repeat(const float* value) { return _mm256_broadcast_ss(value); }
+ULLAGE_AVX2 inline __m256d repeat(const double* value) { return _mm256_broadcast_sd(value); }
+ULLAGE_AVX2 inline __m256 multiply_add(__m256 x, __m256 y, __m256 sum) {
+  return _mm256_fmadd_ps(x, y, sum);
+}
+ULLAGE_AVX2 inline __m256d multiply_add(__m256d x, __m256d y, __m256d sum) {
+  return _mm256_fmadd_pd(x, y, sum);
+}
+ULLAGE_AVX2 inline void put(double* place, __m256d sums, Sums keep) {
+  _mm256_storeu_pd(place, keep == Sums::first ? sums : _mm256_add_pd(_mm256_loadu_pd(place), sums));
+}
+ULLAGE_AVX2 inline void put(double* place, __m256 sums, Sums keep) {
+  const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(sums));
+  const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(sums, 1));
+  put(place, low, keep);
+  put(place + 4, high, keep);
 }
 
-template <int kRows>
-ULLAGE_AVX2 void tile_f32(const float* a, int stride_a, const float* b, int stride_b, int columns,
-                          Sums keep, double* out, int out_stride) {
-  __m256 sums[kRows][2];
+// Two vectors of rows of b against kRows rows of a.
+template <int kRows, class T>
+ULLAGE_AVX2 void tile(const T* a, int stride_a, const T* b, int stride_b, int columns, Sums keep,
+                      double* out, int out_stride) {
+  using Vector = typename Lanes<T>::Vector;
+  constexpr int kCount = Lanes<T>::kCount;
+  Vector sums[kRows][2];
 #pragma GCC unroll 6
-  for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
+  for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = Vector{};
   for (int c = 0; c < columns; ++c) {
-    const __m256 low = _mm256_loadu_ps(b);
-    const __m256 high = _mm256_loadu_ps(b + 8);
+    const Vector low = load_whole(b);
+    const Vector high = load_whole(b + kCount);
 #pragma GCC unroll 6
     for (int i = 0; i < kRows; ++i) {
-      const __m256 left = _mm256_broadcast_ss(a + i);
-      sums[i][0] = _mm256_fmadd_ps(left, low, sums[i][0]);
-      sums[i][1] = _mm256_fmadd_ps(left, high, sums[i][1]);
+      const Vector left = repeat(a + i);
+      sums[i][0] = multiply_add(left, low, sums[i][0]);
+      sums[i][1] = multiply_add(left, high, sums[i][1]);
     }
     a += stride_a;
     b += stride_b;
@@ -36,71 +66,28 @@ ULLAGE_AVX2 void tile_f32(const float* a, int stride_a, const float* b, int stri
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      double* place = out + i * out_stride + 8 * v;
-      const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(sums[i][v]));
-      const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(sums[i][v], 1));
-      put(place, low, keep);
-      put(place + 4, high, keep);
-    }
+    for (int v = 0; v < 2; ++v) put(out + i * out_stride + kCount * v, sums[i][v], keep);
   }
 }
 
-template <int kRows>
-ULLAGE_AVX2 void tile_f64(const double* a, int stride_a, const double* b, int stride_b, int columns,
-                          Sums keep, double* out, int out_stride) {
-  __m256d sums[kRows][2];
-#pragma GCC unroll 6
-  for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = _mm256_setzero_pd();
-  for (int c = 0; c < columns; ++c) {
-    const __m256d low = _mm256_loadu_pd(b);
-    const __m256d high = _mm256_loadu_pd(b + 4);
-#pragma GCC unroll 6
-    for (int i = 0; i < kRows; ++i) {
-      const __m256d left = _mm256_broadcast_sd(a + i);
-      sums[i][0] = _mm256_fmadd_pd(left, low, sums[i][0]);
-      sums[i][1] = _mm256_fmadd_pd(left, high, sums[i][1]);
-    }
-    a += stride_a;
-    b += stride_b;
-  }
-#pragma GCC unroll 6
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      double* place = out + i * out_stride + 4 * v;
-      put(place, sums[i][v], keep);
-    }
-  }
-}
-
-// Strips of `width` columns; in a strip, rows by sixes and what is left by twos (padded row counts are even).
-template <class T, class Six, class Two>
+// Strips of a tile's columns; in a strip, rows by sixes and what is left by twos (padded row counts are even).
+template <class T>
 void product(const T* a, int stride_a, int rows_a, const T* b, int stride_b, int rows_b,
-             int columns, Part part, Sums keep, double* out, int width, Six six, Two two) {
+             int columns, Part part, Sums keep, double* out) {
+  constexpr int kWidth = 2 * Lanes<T>::kCount;
   const int out_stride = padded_rows(rows_b);
-  for (int j = 0; j < out_stride; j += width) {
-    const int last = part == Part::all ? padded_rows(rows_a) : j + width;
+  for (int j = 0; j < out_stride; j += kWidth) {
+    const int last = part == Part::all ? padded_rows(rows_a) : j + kWidth;
     int i = 0;
     for (; i + 6 <= last; i += 6) {
-      six(a + i, stride_a, b + j, stride_b, columns, keep, out + i * out_stride + j, out_stride);
+      tile<6>(a + i, stride_a, b + j, stride_b, columns, keep, out + i * out_stride + j,
+              out_stride);
     }
     for (; i < last; i += 2) {
-      two(a + i, stride_a, b + j, stride_b, columns, keep, out + i * out_stride + j, out_stride);
+      tile<2>(a + i, stride_a, b + j, stride_b, columns, keep, out + i * out_stride + j,
+              out_stride);
     }
   }
-}
-
-void product_f32(const float* a, int stride_a, int rows_a, const float* b, int stride_b, int rows_b,
-                 int columns, Part part, Sums keep, double* out) {
-  product(a, stride_a, rows_a, b, stride_b, rows_b, columns, part, keep, out, 16, tile_f32<6>,
-          tile_f32<2>);
-}
-
-void product_f64(const double* a, int stride_a, int rows_a, const double* b, int stride_b,
-                 int rows_b, int columns, Part part, Sums keep, double* out) {
-  product(a, stride_a, rows_a, b, stride_b, rows_b, columns, part, keep, out, 8, tile_f64<6>,
-          tile_f64<2>);
 }
 
 ULLAGE_AVX2 void transpose(__m256i (&rows)[8]) {
@@ -126,9 +113,9 @@ ULLAGE_AVX2 void transpose(__m256i (&rows)[8]) {
   }
 }
 
-// 8 rows of 32 bytes each, zeros beyond the rows and columns that there are.
+// Columns of 8 rows of 32 bytes each, zeros beyond the rows and columns that there are.
 template <class T>
-ULLAGE_AVX2 void load(const Block<T>& block, int row, int column, __m256i (&rows)[8]) {
+ULLAGE_AVX2 void load_columns(const Block<T>& block, int row, int column, __m256i (&rows)[8]) {
   constexpr int kLanes = 32 / sizeof(T);
   const int left = block.columns - column;
 #pragma GCC unroll 8
@@ -158,7 +145,7 @@ ULLAGE_AVX2 void pack_bf16(const Block<std::uint16_t>& block, float* panel, int 
   for (int column = 0; column < block.columns; column += 16) {
     for (int row = 0; row < padded_rows(block.rows); row += 8) {
       __m256i pairs[8];
-      load(block, row, column, pairs);
+      load_columns(block, row, column, pairs);
       float* out = panel + column * stride + row;
 #pragma GCC unroll 8
       for (int p = 0; p < 8; ++p) {
@@ -176,7 +163,7 @@ ULLAGE_AVX2 void pack_f32(const Block<float>& block, float* panel, int stride) {
   for (int column = 0; column < block.columns; column += 8) {
     for (int row = 0; row < padded_rows(block.rows); row += 8) {
       __m256i rows[8];
-      load(block, row, column, rows);
+      load_columns(block, row, column, rows);
       for (int c = 0; c < 8; ++c) {
         const float gain = column + c < block.columns ? block.gain[column + c] : 0.0F;
         store_column(rows[c], gain, block.minus + row, panel + (column + c) * stride + row);
@@ -184,12 +171,6 @@ ULLAGE_AVX2 void pack_f32(const Block<float>& block, float* panel, int stride) {
     }
   }
 }
-
-ULLAGE_AVX2 __m256 widen(const std::uint16_t* values) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-}
-ULLAGE_AVX2 __m256 widen(const float* values) { return _mm256_loadu_ps(values); }
 
 ULLAGE_AVX2 double sum_of(__m256 sums) {
   const __m256d four = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(sums)),
@@ -219,7 +200,7 @@ ULLAGE_AVX2 double square_sum(const T* row, int columns, const float* gain, floa
     __m256 sums = _mm256_setzero_ps();
     for (int c = begin; c < end; c += 8) {
       const __m256 x =
-          _mm256_fmsub_ps(widen(row + c), _mm256_loadu_ps(gain + c), _mm256_set1_ps(minus));
+          _mm256_fmsub_ps(load(row + c), _mm256_loadu_ps(gain + c), _mm256_set1_ps(minus));
       sums = _mm256_fmadd_ps(x, x, sums);
     }
     sum += sum_of(sums);
@@ -227,7 +208,7 @@ ULLAGE_AVX2 double square_sum(const T* row, int columns, const float* gain, floa
   const Tail<T> tail(row + whole, gain + whole, columns - whole);
   float squares[8];
   const __m256 x =
-      _mm256_fmsub_ps(widen(tail.values), _mm256_loadu_ps(tail.gain), _mm256_set1_ps(minus));
+      _mm256_fmsub_ps(load(tail.values), _mm256_loadu_ps(tail.gain), _mm256_set1_ps(minus));
   _mm256_storeu_ps(squares, _mm256_mul_ps(x, x));
   for (int c = 0; c < columns - whole; ++c) sum += static_cast<double>(squares[c]);
   return sum;
@@ -237,9 +218,9 @@ template <class T>
 ULLAGE_AVX2 double sum(const T* row, int columns, const float* gain) {
   const int whole = columns / 8 * 8;
   const Tail<T> tail(row + whole, gain + whole, columns - whole);
-  __m256 sums = _mm256_mul_ps(widen(tail.values), _mm256_loadu_ps(tail.gain));
+  __m256 sums = _mm256_mul_ps(load(tail.values), _mm256_loadu_ps(tail.gain));
   for (int c = 0; c < whole; c += 8) {
-    sums = _mm256_fmadd_ps(widen(row + c), _mm256_loadu_ps(gain + c), sums);
+    sums = _mm256_fmadd_ps(load(row + c), _mm256_loadu_ps(gain + c), sums);
   }
   return sum_of(sums);
 }
@@ -249,8 +230,8 @@ ULLAGE_AVX2 double sum(const T* row, int columns, const float* gain) {
 const GramKernels kAvx2Gram = {
     .pack_bf16 = pack_bf16,
     .pack_f32 = pack_f32,
-    .product_f32 = product_f32,
-    .product_f64 = product_f64,
+    .product_f32 = product<float>,
+    .product_f64 = product<double>,
     .square_sum_bf16 = square_sum<std::uint16_t>,
     .square_sum_f32 = square_sum<float>,
     .sum_bf16 = sum<std::uint16_t>,

@@ -2,50 +2,60 @@
 //
 // On Zen 4 (one 512-bit multiply-add a cycle) tiles from 8 x 16 to 12 x 32 all reach 100-110 of 118
 // GFLOP/s; 8 x 32 and 8 x 16 cover every padded head width and cut the triangle finely.
-// GCC 12's own headers pass "undefined" vectors to masked built-ins and warn of it (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include "spectrum/gram_kernels.h"
 #include "spectrum/gram_tiles.h"
+#include "spectrum/vectors_avx512.h"
 
 namespace ullage::spectrum {
 
 namespace {
 
-#define ULLAGE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+// Sixteen FP32 or eight FP64 numbers, and what a tile does with them.
+template <class T>
+struct Lanes;
+template <>
+struct Lanes<float> {
+  using Vector = __m512;
+  static constexpr int kCount = 16;
+};
+template <>
+struct Lanes<double> {
+  using Vector = __m512d;
+  static constexpr int kCount = 8;
+};
 
-ULLAGE_AVX512 inline void put(double* place, __m512d sum, Sums keep) {
-  _mm512_storeu_pd(place, keep == Sums::first ? sum : _mm512_add_pd(_mm512_loadu_pd(place), sum));
+ULLAGE_AVX512 inline __m512 load_whole(const float* values) { return _mm512_loadu_ps(values); }
+ULLAGE_AVX512 inline __m512d load_whole(const double* values) { return _mm512_loadu_pd(values); }
+ULLAGE_AVX512 inline __m512 repeat(float value) { return _mm512_set1_ps(value); }
+ULLAGE_AVX512 inline __m512d repeat(double value) { return _mm512_set1_pd(value); }
+ULLAGE_AVX512 inline __m512 multiply_add(__m512 x, __m512 y, __m512 sum) {
+  return _mm512_fmadd_ps(x, y, sum);
+}
+ULLAGE_AVX512 inline __m512d multiply_add(__m512d x, __m512d y, __m512d sum) {
+  return _mm512_fmadd_pd(x, y, sum);
 }
 
-ULLAGE_AVX512 inline void put(double* out, __m512 sums, Sums keep) {
-  put(out, _mm512_cvtps_pd(_mm512_castps512_ps256(sums)), keep);
-  put(out + 8, _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums, 1)), keep);
-}
-
-// kVectors x 16 rows of b against 8 rows of a.
-template <int kVectors>
-ULLAGE_AVX512 void tile_f32(const float* a, int stride_a, const float* b, int stride_b, int columns,
-                            Sums keep, double* out, int out_stride) {
-  __m512 sums[8][kVectors];
+// kVectors vectors of rows of b against 8 rows of a.
+template <int kVectors, class T>
+ULLAGE_AVX512 void tile(const T* a, int stride_a, const T* b, int stride_b, int columns, Sums keep,
+                        double* out, int out_stride) {
+  using Vector = typename Lanes<T>::Vector;
+  constexpr int kCount = Lanes<T>::kCount;
+  Vector sums[8][kVectors];
 #pragma GCC unroll 8
   for (auto& row : sums) {
 #pragma GCC unroll 2
-    for (__m512& sum : row) sum = _mm512_setzero_ps();
+    for (Vector& sum : row) sum = repeat(T{0});
   }
   for (int c = 0; c < columns; ++c) {
-    __m512 right[kVectors];
+    Vector right[kVectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) right[v] = _mm512_loadu_ps(b + 16 * v);
+    for (int v = 0; v < kVectors; ++v) right[v] = load_whole(b + kCount * v);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
-      const __m512 left = _mm512_set1_ps(a[i]);
+      const Vector left = repeat(a[i]);
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) sums[i][v] = _mm512_fmadd_ps(left, right[v], sums[i][v]);
+      for (int v = 0; v < kVectors; ++v) sums[i][v] = multiply_add(left, right[v], sums[i][v]);
     }
     a += stride_a;
     b += stride_b;
@@ -53,38 +63,7 @@ ULLAGE_AVX512 void tile_f32(const float* a, int stride_a, const float* b, int st
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) put(out + i * out_stride + 16 * v, sums[i][v], keep);
-  }
-}
-
-template <int kVectors>
-ULLAGE_AVX512 void tile_f64(const double* a, int stride_a, const double* b, int stride_b,
-                            int columns, Sums keep, double* out, int out_stride) {
-  __m512d sums[8][kVectors];
-#pragma GCC unroll 8
-  for (auto& row : sums) {
-#pragma GCC unroll 4
-    for (__m512d& sum : row) sum = _mm512_setzero_pd();
-  }
-  for (int c = 0; c < columns; ++c) {
-    __m512d right[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) right[v] = _mm512_loadu_pd(b + 8 * v);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      const __m512d left = _mm512_set1_pd(a[i]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[i][v] = _mm512_fmadd_pd(left, right[v], sums[i][v]);
-    }
-    a += stride_a;
-    b += stride_b;
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      put(out + i * out_stride + 8 * v, sums[i][v], keep);
-    }
+    for (int v = 0; v < kVectors; ++v) put(out + i * out_stride + kCount * v, sums[i][v], keep);
   }
 }
 
@@ -93,8 +72,8 @@ ULLAGE_AVX512 void product_f32(const float* a, int stride_a, int rows_a, const f
                                double* out) {
   for_each_tile(padded_rows(rows_a), padded_rows(rows_b), part, [&](int i, int j, bool wide) {
     const int out_stride = padded_rows(rows_b);
-    (wide ? tile_f32<2> : tile_f32<1>)(a + i, stride_a, b + j, stride_b, columns, keep,
-                                       out + i * out_stride + j, out_stride);
+    (wide ? tile<2, float> : tile<1, float>)(a + i, stride_a, b + j, stride_b, columns, keep,
+                                             out + i * out_stride + j, out_stride);
   });
 }
 
@@ -105,8 +84,8 @@ ULLAGE_AVX512 void product_f64(const double* a, int stride_a, int rows_a, const 
     const int out_stride = padded_rows(rows_b);
     for (int half = 0; half < (wide ? 2 : 1); ++half) {
       const int column = j + 16 * half;
-      tile_f64<2>(a + i, stride_a, b + column, stride_b, columns, keep,
-                  out + i * out_stride + column, out_stride);
+      tile<2>(a + i, stride_a, b + column, stride_b, columns, keep, out + i * out_stride + column,
+              out_stride);
     }
   });
 }
@@ -191,7 +170,7 @@ ULLAGE_AVX512 void pack_bf16(const Block<std::uint16_t>& block, float* panel, in
 ULLAGE_AVX512 void pack_f32(const Block<float>& block, float* panel, int stride) {
   for (int column = 0; column < block.columns; column += 16) {
     const int left = block.columns - column;
-    const __mmask16 mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1 << left) - 1);
+    const __mmask16 mask = mask_of(left);
     for (int row = 0; row < padded_rows(block.rows); row += 16) {
       const float* source = block.values + row * block.stride + column;
       __m512i rows[16];
@@ -213,21 +192,9 @@ ULLAGE_AVX512 void pack_f32(const Block<float>& block, float* panel, int stride)
   }
 }
 
-ULLAGE_AVX512 __m512 load(const std::uint16_t* values, __mmask16 mask) {
-  return _mm512_castsi512_ps(
-      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, values)), 16));
-}
-ULLAGE_AVX512 __m512 load(const float* values, __mmask16 mask) {
-  return _mm512_maskz_loadu_ps(mask, values);
-}
-
 ULLAGE_AVX512 double sum_of(__m512 sums) {
   return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(sums)),
                                             _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums, 1))));
-}
-
-ULLAGE_AVX512 __mmask16 mask_of(int left) {
-  return static_cast<__mmask16>(left >= 16 ? 0xffff : (1 << left) - 1);
 }
 
 template <class T>

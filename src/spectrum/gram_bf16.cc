@@ -2,25 +2,15 @@
 //
 // vdpbf16ps multiplies two BF16 pairs exactly and adds both products to an FP32 sum, rounding to
 // nearest after each addition; subnormal inputs and results become zero.
-// GCC 12's own headers pass "undefined" vectors to masked built-ins and warn of it (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include "spectrum/gram_kernels.h"
 #include "spectrum/gram_tiles.h"
+#include "spectrum/vectors_avx512.h"
 
 namespace ullage::spectrum {
 
 namespace {
 
 #define ULLAGE_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
-
-ULLAGE_BF16 inline void put(double* place, __m512d sum, Sums keep) {
-  _mm512_storeu_pd(place, keep == Sums::first ? sum : _mm512_add_pd(_mm512_loadu_pd(place), sum));
-}
 
 template <int kVectors>
 ULLAGE_BF16 void tile(const std::uint32_t* a, int stride_a, const std::uint32_t* b, int stride_b,
@@ -51,13 +41,7 @@ ULLAGE_BF16 void tile(const std::uint32_t* a, int stride_a, const std::uint32_t*
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      double* place = out + i * out_stride + 16 * v;
-      const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sums[i][v]));
-      const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums[i][v], 1));
-      put(place, low, keep);
-      put(place + 8, high, keep);
-    }
+    for (int v = 0; v < kVectors; ++v) put(out + i * out_stride + 16 * v, sums[i][v], keep);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "ullage/base/cpu.h"
+#include "ullage/base/multiple.h"
 
 namespace ullage::spectrum {
 
@@ -19,7 +20,7 @@ inline constexpr int kPanelColumns = 64;
 inline constexpr int kPairPanelColumns = 128;
 
 // Distance of two panel columns, in elements: off powers of two, so that a tile's columns spread over cache sets.
-inline constexpr int padded_rows(int rows) { return (rows + kTile - 1) / kTile * kTile; }
+inline constexpr int padded_rows(int rows) { return rounded_up(rows, kTile); }
 inline constexpr int panel_stride(int rows) { return padded_rows(rows) + kTile; }
 
 // `columns` (at most a panel's) columns of `rows` rows; the rest of the panel is written as zeros.

@@ -1,5 +1,8 @@
 #include "spectrum/gram_parts.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "ullage/base/cpu.h"
 
 namespace ullage::spectrum {

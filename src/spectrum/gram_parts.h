@@ -1,9 +1,7 @@
 // What the fast and the precise Grams of a head share: scratch, element types, and the error bounds they end with.
 #pragma once
 
-#include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 

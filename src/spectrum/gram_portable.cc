@@ -1,17 +1,12 @@
 // Gram kernels in plain C++, for CPUs without AVX2 and as the definition that others are tested against.
-#include <bit>
 #include <cstdint>
 
 #include "spectrum/gram_kernels.h"
+#include "spectrum/widen.h"
 
 namespace ullage::spectrum {
 
 namespace {
-
-float widen(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-}
-float widen(float value) { return value; }
 
 template <class T>
 void pack(const Block<T>& block, float* panel, int stride) {

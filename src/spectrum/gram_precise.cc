@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "spectrum/gram_parts.h"
+#include "ullage/base/multiple.h"
 
 namespace ullage::spectrum {
 
@@ -102,7 +103,7 @@ bool precise_gram(const HeadRows& rows, GramWorkspace::Buffers& buffers, Gram& o
   out.exponent = exponents.weight + exponents.gain;
   out.means.clear();
   if (rows.project_mean) out.means = side.minus;
-  const int blocks = (rows.width + kPanelColumns - 1) / kPanelColumns;
+  const int blocks = ceil_divide(rows.width, kPanelColumns);
   set_bounds(
       rows,
       {.sum_unit = (kPanelColumns + blocks + 4) * kU64,

@@ -1,16 +1,10 @@
 #include "spectrum/matvec.h"
 
-#include <bit>
+#include "spectrum/widen.h"
 
 namespace ullage::spectrum {
 
 namespace {
-
-float widen(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-}
-float widen(float value) { return value; }
-float widen(double value) { return static_cast<float>(value); }
 
 template <class T, int kBlock>
 void multiply(const T* rows, std::ptrdiff_t stride, int count, int width, const float* x,

@@ -1,25 +1,12 @@
 // Matrix-vector products on AVX2 with FMA.
-#include <immintrin.h>
-
 #include <cstring>
 
 #include "spectrum/matvec.h"
+#include "spectrum/vectors_avx2.h"
 
 namespace ullage::spectrum {
 
 namespace {
-
-#define ULLAGE_AVX2 __attribute__((target("avx2,fma")))
-
-ULLAGE_AVX2 inline __m256 load(const std::uint16_t* values) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-}
-ULLAGE_AVX2 inline __m256 load(const float* values) { return _mm256_loadu_ps(values); }
-ULLAGE_AVX2 inline __m256 load(const double* values) {
-  return _mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd(values + 4)),
-                         _mm256_cvtpd_ps(_mm256_loadu_pd(values)));
-}
 
 // The first `count` of eight values, zeros after them.
 template <class T>

@@ -1,37 +1,10 @@
 // Matrix-vector products on AVX512: rows against eight vectors at once are bound by multiply-adds, not memory.
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's headers: GCC bug 105593
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include "spectrum/matvec.h"
+#include "spectrum/vectors_avx512.h"
 
 namespace ullage::spectrum {
 
 namespace {
-
-#define ULLAGE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
-
-ULLAGE_AVX512 inline __m512 load(const std::uint16_t* values, __mmask16 mask) {
-  return _mm512_castsi512_ps(
-      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, values)), 16));
-}
-ULLAGE_AVX512 inline __m512 load(const float* values, __mmask16 mask) {
-  return _mm512_maskz_loadu_ps(mask, values);
-}
-ULLAGE_AVX512 inline __m512 load(const double* values, __mmask16 mask) {
-  const auto low = static_cast<__mmask8>(mask & 0xff);
-  const auto high = static_cast<__mmask8>(mask >> 8);
-  const __m256 first = _mm512_cvtpd_ps(_mm512_maskz_loadu_pd(low, values));
-  const __m256 second =
-      _mm512_cvtpd_ps(_mm512_maskz_loadu_pd(high, high == 0 ? values : values + 8));
-  return _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1);
-}
-
-ULLAGE_AVX512 inline __mmask16 mask_of(int left) {
-  return static_cast<__mmask16>(left >= 16 ? 0xffff : (1 << left) - 1);
-}
 
 template <class T, int kRows, int kBlock>
 ULLAGE_AVX512 void multiply_rows_of(const T* rows, std::ptrdiff_t stride, int width, const float* x,

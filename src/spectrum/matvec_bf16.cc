@@ -1,13 +1,8 @@
 // Rows times eight vectors on AVX512-BF16: vdpbf16ps multiplies neighbouring columns of both, as they lie.
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's headers: GCC bug 105593
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include <algorithm>
 
 #include "spectrum/matvec.h"
+#include "spectrum/vectors_avx512.h"
 
 namespace ullage::spectrum {
 
@@ -65,11 +60,7 @@ ULLAGE_BF16 void paired_multiply(const std::uint16_t* rows, std::ptrdiff_t strid
       const float* from = x + static_cast<std::ptrdiff_t>(v) * width + begin;
       for (int c = 0; c < kColumns; c += 16) {
         const int left = columns - c;
-        const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff
-                                                 : left > 0 ? (1 << left) - 1
-                                                            : 0);
-        const __m512 values =
-            left > 0 ? _mm512_maskz_loadu_ps(mask, from + c) : _mm512_setzero_ps();
+        const __m512 values = left > 0 ? load(from + c, mask_of(left)) : _mm512_setzero_ps();
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(narrow + v * kColumns + c),
                             reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
       }

@@ -1,16 +1,15 @@
 // Kernels on AVX2 and FMA: tiles as four blocks of 4 x 8, each with its sums in 8 of 16 registers.
-#include <immintrin.h>
-
 #include "spectrum/panel_bodies.h"
+#include "spectrum/vectors_avx2.h"
 
 namespace ullage::spectrum {
 
 namespace {
 
 template <bool kSubtract>
-__attribute__((target("avx2,fma"))) void block(const double* a, std::ptrdiff_t stride_a,
-                                               const double* b, std::ptrdiff_t stride_b, int depth,
-                                               double* c, std::ptrdiff_t stride_c) noexcept {
+ULLAGE_AVX2 void block(const double* a, std::ptrdiff_t stride_a, const double* b,
+                       std::ptrdiff_t stride_b, int depth, double* c,
+                       std::ptrdiff_t stride_c) noexcept {
   __m256d sums[4][2];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
@@ -50,8 +49,6 @@ void tile(const double* a, std::ptrdiff_t stride_a, const double* b, std::ptrdif
     }
   }
 }
-
-#define ULLAGE_AVX2 __attribute__((target("avx2,fma")))
 
 ULLAGE_AVX2 inline double sum_of(__m256d x) {
   const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));

@@ -74,28 +74,21 @@ std::vector<double> inverses(std::span<const double> d) {
 
 Matrix rotated(const Rotation& rotation, const Matrix& g, double offset) {
   Matrix out = g;
-  for (std::size_t p = 0; p < rotation.pairs.size(); ++p) {
-    const auto [i, j] = rotation.pairs[p];
-    const double c = std::cos(offset * rotation.frequencies[p]);
-    const double s = std::sin(offset * rotation.frequencies[p]);
-    for (int k = 0; k < g.columns(); ++k) {
-      const double x = out(i, k);
-      const double y = out(j, k);
-      out(i, k) = c * x - s * y;
-      out(j, k) = s * x + c * y;
+  const auto turn = [&](auto entry) {
+    for (std::size_t p = 0; p < rotation.pairs.size(); ++p) {
+      const auto [i, j] = rotation.pairs[p];
+      const double c = std::cos(offset * rotation.frequencies[p]);
+      const double s = std::sin(offset * rotation.frequencies[p]);
+      for (int k = 0; k < g.rows(); ++k) {
+        const double x = entry(i, k);
+        const double y = entry(j, k);
+        entry(i, k) = c * x - s * y;
+        entry(j, k) = s * x + c * y;
+      }
     }
-  }
-  for (std::size_t p = 0; p < rotation.pairs.size(); ++p) {
-    const auto [i, j] = rotation.pairs[p];
-    const double c = std::cos(offset * rotation.frequencies[p]);
-    const double s = std::sin(offset * rotation.frequencies[p]);
-    for (int k = 0; k < g.rows(); ++k) {
-      const double x = out(k, i);
-      const double y = out(k, j);
-      out(k, i) = c * x - s * y;
-      out(k, j) = s * x + c * y;
-    }
-  }
+  };
+  turn([&](int i, int k) -> double& { return out(i, k); });
+  turn([&](int i, int k) -> double& { return out(k, i); });
   return out;
 }
 

@@ -111,6 +111,49 @@ class Softened {
   TopSubspace top_k_;
 };
 
+// What BFGS knows of the inverse of the Hessian.
+class InverseHessian {
+ public:
+  explicit InverseHessian(std::size_t size)
+      : values_(static_cast<int>(size), static_cast<int>(size)) {
+    reset(1.0);
+  }
+
+  // Forgets all: `scale` times the identity, until the next learn() finds a better scale.
+  void reset(double scale) {
+    for (int i = 0; i < values_.rows(); ++i) {
+      for (double& value : values_.row(i)) value = 0.0;
+      values_(i, i) = scale;
+    }
+    fresh_ = true;
+  }
+
+  [[nodiscard]] std::vector<double> times(const std::vector<double>& gradient) const {
+    return multiply(values_, gradient);
+  }
+
+  // Takes in a step and the change of the gradient along it, where they say that the value curves upwards.
+  void learn(const std::vector<double>& moved, const std::vector<double>& change) {
+    const double curvature = dot(moved, change);
+    if (!(curvature > 1e-10 * norm2(moved) * norm2(change))) return;
+    if (fresh_) reset(curvature / dot(change, change));
+    fresh_ = false;
+    // H := (I - s y^T / c) H (I - y s^T / c) + s s^T / c.
+    const std::vector<double> h = multiply(values_, change);
+    const double extra = (1.0 + dot(change, h) / curvature) / curvature;
+    for (std::size_t i = 0; i < moved.size(); ++i) {
+      for (std::size_t j = 0; j < moved.size(); ++j) {
+        values_(static_cast<int>(i), static_cast<int>(j)) +=
+            extra * moved[i] * moved[j] - (h[i] * moved[j] + moved[i] * h[j]) / curvature;
+      }
+    }
+  }
+
+ private:
+  Matrix values_;
+  bool fresh_ = true;
+};
+
 // BFGS with steps of at most one in any coordinate; p grows as the steps shrink, so that early steps see the slopes of
 // several eigenvalues and late ones the largest. The best point by the sharp value is kept.
 std::vector<double> search(Softened& objective, std::vector<double> x, int evaluations,
@@ -125,22 +168,13 @@ std::vector<double> search(Softened& objective, std::vector<double> x, int evalu
   double best_value = here.hard;
   double settled_value = best_value;  // the last that gained as much as was asked
   int idle = 0;
-  Matrix inverse(static_cast<int>(n), static_cast<int>(n));
-  const auto reset = [&](double scale) {
-    for (int i = 0; i < inverse.rows(); ++i) {
-      for (double& value : inverse.row(i)) value = 0.0;
-      inverse(i, i) = scale;
-    }
-  };
-  reset(1.0);
-  bool first = true;
+  InverseHessian inverse(n);
   double shrink = 1.0;
   for (int evaluation = 1; evaluation < evaluations; ++evaluation) {
-    std::vector<double> step = multiply(inverse, here.gradient);
+    std::vector<double> step = inverse.times(here.gradient);
     double slope = -dot(step, here.gradient);
     if (!(slope < -1e-16)) {
-      reset(1.0);
-      first = true;
+      inverse.reset(1.0);
       step = here.gradient;
       slope = -dot(step, step);
       if (!(slope < -1e-24)) break;
@@ -161,8 +195,7 @@ std::vector<double> search(Softened& objective, std::vector<double> x, int evalu
     if (!(next.soft <= here.soft + 1e-4 * length * slope + 1e-13)) {
       shrink *= 0.3;
       if (shrink < 1e-3) {
-        reset(0.3);
-        first = true;
+        inverse.reset(0.3);
         shrink = 1.0;
         p *= kGrowth;
         here = objective(x, p);
@@ -177,20 +210,7 @@ std::vector<double> search(Softened& objective, std::vector<double> x, int evalu
       moved[i] = there[i] - x[i];
       change[i] = next.gradient[i] - here.gradient[i];
     }
-    const double curvature = dot(moved, change);
-    if (curvature > 1e-10 * norm2(moved) * norm2(change)) {
-      if (first) reset(curvature / dot(change, change));
-      first = false;
-      // H := (I - s y^T / c) H (I - y s^T / c) + s s^T / c.
-      const std::vector<double> h = multiply(inverse, change);
-      const double extra = (1.0 + dot(change, h) / curvature) / curvature;
-      for (std::size_t i = 0; i < n; ++i) {
-        for (std::size_t j = 0; j < n; ++j) {
-          inverse(static_cast<int>(i), static_cast<int>(j)) +=
-              extra * moved[i] * moved[j] - (h[i] * moved[j] + moved[i] * h[j]) / curvature;
-        }
-      }
-    }
+    inverse.learn(moved, change);
     x = std::move(there);
     p *= kGrowth;
     here = std::move(next);

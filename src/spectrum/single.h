@@ -1,7 +1,6 @@
 // A symmetric matrix in FP32, for estimates: half the memory traffic of FP64, which is what bounds these products.
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "ullage/spectrum/dense.h"

@@ -107,13 +107,6 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
 
 double norm_of(const Matrix& g) { return root(largest_estimate(g)); }
 
-double frobenius_of(const Matrix& g) { return root(trace(g)); }
-
-double stable_rank_of(const Matrix& g) {
-  const double largest = largest_estimate(g);
-  return largest > 0.0 ? trace(g) / largest : 0.0;
-}
-
 bool needs_precise(const Bounded& sigma, const Bounded& a, const Bounded& b) {
   return too_coarse(sigma.estimate, sigma.bound, a.estimate, b.estimate);
 }

@@ -6,13 +6,13 @@
 
 #include <cstddef>
 
+#include "ullage/base/multiple.h"
+
 namespace ullage::spectrum {
 
 inline constexpr int kSymmetricLanes = 16;
 inline constexpr int kSymmetricBlock = 8;
-inline constexpr int padded_lanes(int size) {
-  return (size + kSymmetricLanes - 1) / kSymmetricLanes * kSymmetricLanes;
-}
+inline constexpr int padded_lanes(int size) { return rounded_up(size, kSymmetricLanes); }
 
 template <class T>
 struct SymmetricKernels {

@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
-#include <numbers>
-
 #include "tensors.h"
 #include "ullage/base/cpu.h"
 #include "ullage/formats/scalar.h"

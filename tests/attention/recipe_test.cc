@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
+#include <cmath>
 
 #include "attention/rounder.h"
 
@@ -20,18 +20,6 @@ TEST(Recipe, NamesRoundTrip) {
     EXPECT_FALSE(recipe->source.empty());
   }
   EXPECT_EQ(find_recipe("bf17").error().code, Code::usage);
-}
-
-TEST(Recipe, QuantityNamesRoundTrip) {
-  std::set<std::string> seen;
-  for (std::size_t i = 0; i < kQuantities; ++i) {
-    const auto quantity = static_cast<Quantity>(i);
-    seen.insert(name_of(quantity));
-    EXPECT_EQ(*quantity_from_name(name_of(quantity)), quantity);
-  }
-  EXPECT_EQ(seen.size(), kQuantities);
-  EXPECT_STREQ(name_of(Quantity::gradient), "gradient");
-  EXPECT_EQ(quantity_from_name("o").error().code, Code::usage);
 }
 
 // The BF16 shortcut against the definition, over all upper halves and the ends of the lower one.

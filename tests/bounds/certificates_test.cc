@@ -7,7 +7,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <string>
 
 #include "bounds/search.h"
 #include "ullage/bounds/clip.h"
@@ -137,7 +136,7 @@ Drawn draw() {
   return out;
 }
 
-TEST(Certificates, nothing_a_search_finds_exceeds_them) {
+TEST(Certificates, NothingASearchFindsExceedsThem) {
   EXPECT_TRUE(rc::check([] {
     Drawn d = draw();
     Head head{.query = d.query, .key = d.key};
@@ -170,7 +169,7 @@ TEST(Certificates, nothing_a_search_finds_exceeds_them) {
 }
 
 // Tight where theory says so: without biases the top singular pair attains the interaction bound.
-TEST(Certificates, the_top_singular_pair_attains_them) {
+TEST(Certificates, TheTopSingularPairAttainsThem) {
   std::mt19937_64 random(7);
   for (const Kind kind :
        {Kind::random, Kind::tied, Kind::orthonormal, Kind::rank_one, Kind::huge}) {
@@ -184,7 +183,7 @@ TEST(Certificates, the_top_singular_pair_attains_them) {
 }
 
 // With biases the augmented bound is within 1.06 of what is attained.
-TEST(Certificates, augmented_is_close_to_what_is_attained) {
+TEST(Certificates, AugmentedIsCloseToWhatIsAttained) {
   std::mt19937_64 random(8);
   for (const double bias : {0.01, 0.3, 3.0}) {
     const Pair p = make(Kind::random, 6, 16, bias, true, random);
@@ -197,7 +196,7 @@ TEST(Certificates, augmented_is_close_to_what_is_attained) {
 }
 
 // A scaling that was found without the biases has no radii for them: they must not be lost.
-TEST(Certificates, a_scaling_without_radii_still_covers_the_biases) {
+TEST(Certificates, AScalingWithoutRadiiStillCoversTheBiases) {
   std::mt19937_64 random(9);
   const Pair p = make(Kind::random, 8, 16, 2.0, false, random);
   const Side query = made::side(p.q);
@@ -218,7 +217,7 @@ TEST(Certificates, a_scaling_without_radii_still_covers_the_biases) {
 
 // The published corollary supports the naive bound only: A's second row and B's first row are zero, so A^T B = 0
 // and every other offset scores.
-TEST(Certificates, interaction_is_void_under_rope) {
+TEST(Certificates, InteractionIsVoidUnderRope) {
   Projection q{Matrix(2, 4), {}, false};
   Projection k{Matrix(2, 4), {}, false};
   q.rows(0, 0) = 1.0;
@@ -236,7 +235,7 @@ TEST(Certificates, interaction_is_void_under_rope) {
   EXPECT_LE(turned->before_cap, 4.0 * (1.0 + 1e-5));
 }
 
-TEST(Certificates, zero_heads_are_zero) {
+TEST(Certificates, ZeroHeadsAreZero) {
   std::mt19937_64 random(10);
   const Pair p = make(Kind::zero, 4, 8, 0.0, false, random);
   const Side query = made::side(p.q);
@@ -244,7 +243,7 @@ TEST(Certificates, zero_heads_are_zero) {
   EXPECT_EQ(certify({.query = query, .key = key})->before_cap, 0.0);
 }
 
-TEST(Certificates, scale_multiplies_and_a_cap_cuts) {
+TEST(Certificates, ScaleMultipliesAndACapCuts) {
   std::mt19937_64 random(11);
   const Pair p = make(Kind::random, 4, 8, 0.5, false, random);
   const Side query = made::side(p.q);
@@ -262,7 +261,7 @@ TEST(Certificates, scale_multiplies_and_a_cap_cuts) {
 }
 
 // Biases that are known up to an error are covered by it.
-TEST(Certificates, a_bias_error_is_added) {
+TEST(Certificates, ABiasErrorIsAdded) {
   std::mt19937_64 random(12);
   Pair p = make(Kind::random, 4, 8, 0.5, false, random);
   Side query = made::side(p.q);
@@ -277,7 +276,7 @@ TEST(Certificates, a_bias_error_is_added) {
   }
 }
 
-TEST(Certificates, errors) {
+TEST(Certificates, EachRuleHasItsError) {
   std::mt19937_64 random(13);
   const Pair p = make(Kind::random, 4, 8, 0.5, false, random);
   const Side good = made::side(p.q);
@@ -301,7 +300,7 @@ TEST(Certificates, errors) {
 }
 
 // QK-norm: n is any output of the norm, and its gain and bias are the projection.
-TEST(Certificates, qk_norm_covers_every_output_of_the_norm) {
+TEST(Certificates, QkNormCoversEveryOutputOfTheNorm) {
   EXPECT_TRUE(rc::check([] {
     std::mt19937_64 random(*rc::gen::inRange<std::uint64_t>(0, 1U << 30));
     const int head_dim = *rc::gen::element(2, 4, 8);
@@ -362,7 +361,7 @@ TEST(Certificates, qk_norm_covers_every_output_of_the_norm) {
 }
 
 // Clipping: inputs that drive signs, single coordinates and random directions to the limits, turned freely.
-TEST(Certificates, clipping_covers_every_clamped_input) {
+TEST(Certificates, ClippingCoversEveryClampedInput) {
   EXPECT_TRUE(rc::check([] {
     Drawn d = draw();
     Head head{.query = d.query, .key = d.key};
@@ -412,7 +411,7 @@ TEST(Certificates, clipping_covers_every_clamped_input) {
 }
 
 // The example that voids bounds on A^T B.
-TEST(Certificates, clipping_undoes_cancellation) {
+TEST(Certificates, ClippingUndoesCancellation) {
   Projection q{Matrix(2, 1), {}, false};
   Projection k{Matrix(2, 1), {}, false};
   q.rows(0, 0) = 10.0;

@@ -7,7 +7,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <string>
 
 #include "bounds/made.h"
 #include "ullage/base/cpu.h"
@@ -125,7 +124,7 @@ Maxima simulate(const Model& model, int tokens, bool causal, std::mt19937_64& ra
 
 // The figures bound the 1 - P quantile: at P = 0.1 no more than one sequence in ten exceeds them. 600 sequences: a
 // fraction above 0.15 has a chance of 1e-4 where the truth is 0.1 (Chernoff bounds leave far more room).
-TEST(Expected, covers_the_isotropic_model) {
+TEST(Expected, CoversTheIsotropicModel) {
   const std::array<Recipe, 9> recipes = {{
       {},
       {.bias = 1.0},
@@ -179,7 +178,7 @@ TEST(Expected, covers_the_isotropic_model) {
 }
 
 // The certificate covers whatever the isotropic model draws, so clamping loses nothing.
-TEST(Expected, never_above_the_certificate) {
+TEST(Expected, NeverAboveTheCertificate) {
   std::mt19937_64 random(3);
   for (const double probability : {1e-3, 1e-30, 1e-300}) {
     const Model model = make({.bias = 0.3}, random);
@@ -256,7 +255,7 @@ double dense_diagonal(const Model& model, double tokens, double probability, dou
   return high;
 }
 
-TEST(Expected, the_diagonal_is_that_of_the_dense_form) {
+TEST(Expected, TheDiagonalIsThatOfTheDenseForm) {
   std::mt19937_64 random(5);
   for (const Recipe& recipe :
        {Recipe{.head_dim = 16, .width = 48},
@@ -279,7 +278,7 @@ TEST(Expected, the_diagonal_is_that_of_the_dense_form) {
 }
 
 // Wide heads that turn take FP32, those close to singular (the last two) FP64.
-TEST(Expected, the_diagonal_of_wide_heads_is_that_of_the_dense_form) {
+TEST(Expected, TheDiagonalOfWideHeadsIsThatOfTheDenseForm) {
   std::mt19937_64 random(15);
   for (const Recipe& recipe :
        {Recipe{.head_dim = 64, .width = 192, .rope = true},
@@ -308,15 +307,16 @@ TEST(Expected, the_diagonal_of_wide_heads_is_that_of_the_dense_form) {
 }
 
 // A^T B read from BF16 products is off by 2e-4 of |A||B|: so may the diagonal be, on Grams of any condition.
-TEST(Expected, the_diagonal_bears_a_rounded_product) {
+TEST(Expected, TheDiagonalBearsARoundedProduct) {
   std::mt19937_64 random(6);
   for (const double decay : {1.0, 0.7, 0.4}) {
     for (const double tie : {0.0, 1.0}) {
       Model model = make({.head_dim = 32, .width = 96, .tie = tie, .decay = decay}, random);
       Result<LogitTails> exact = LogitTails::make(model.head(), {4096, 1e-6, true});
       const double before = exact->diagonal().value;
-      const double size = std::sqrt(spectrum::largest_eigenvalue(model.query.gram) *
-                                    spectrum::largest_eigenvalue(model.key.gram));
+      const double size =
+          std::sqrt(spectrum::symmetric_eigen(model.query.gram, false).values.back() *
+                    spectrum::symmetric_eigen(model.key.gram, false).values.back());
       const Matrix noise = made::gaussian(32, 32, 2e-4 * size / std::sqrt(4.0 * 32), random);
       for (int i = 0; i < 32; ++i) {
         for (int j = 0; j < 32; ++j) model.cross(i, j) += noise(i, j);
@@ -328,7 +328,7 @@ TEST(Expected, the_diagonal_bears_a_rounded_product) {
   }
 }
 
-TEST(Expected, grows_with_tokens_and_certainty) {
+TEST(Expected, GrowsWithTokensAndCertainty) {
   EXPECT_TRUE(rc::check([] {
     std::mt19937_64 random(*rc::gen::inRange<std::uint64_t>(0, 1U << 30));
     Recipe recipe;
@@ -365,7 +365,7 @@ TEST(Expected, grows_with_tokens_and_certainty) {
 }
 
 // Sizes from the denormals of FP32 to its largest numbers: the same figure, scaled.
-TEST(Expected, scales_with_the_weights) {
+TEST(Expected, ScalesWithTheWeights) {
   std::mt19937_64 random(8);
   for (const Recipe& recipe : {Recipe{}, Recipe{.bias = 0.5, .rope = true}}) {
     Model model = make(recipe, random);
@@ -387,7 +387,7 @@ TEST(Expected, scales_with_the_weights) {
   }
 }
 
-TEST(Expected, heads_without_randomness) {
+TEST(Expected, HeadsWithoutRandomness) {
   const Side zero = made::side({Matrix(4, 8), {}, false});
   const Matrix none(4, 4);
   Head head{.query = zero, .key = zero};
@@ -421,7 +421,7 @@ TEST(Expected, heads_without_randomness) {
               1e-5 * length);
 }
 
-TEST(Expected, one_token_has_a_diagonal_only) {
+TEST(Expected, OneTokenHasADiagonalOnly) {
   std::mt19937_64 random(10);
   const Model model = make({}, random);
   Result<LogitTails> tails = LogitTails::make(model.head(), {1, 1e-3, true});
@@ -431,7 +431,7 @@ TEST(Expected, one_token_has_a_diagonal_only) {
   EXPECT_NEAR(tails->joint().value, tails->diagonal().value, 1e-9);
 }
 
-TEST(Expected, every_cpu_path_says_the_same) {
+TEST(Expected, EveryCpuPathSaysTheSame) {
   std::mt19937_64 random(11);
   const Model plain = make({.head_dim = 24, .width = 64, .bias = 0.4}, random);
   const Model turned = make({.head_dim = 24, .width = 64, .bias = 0.4, .rope = true}, random);
@@ -453,7 +453,7 @@ TEST(Expected, every_cpu_path_says_the_same) {
   }
 }
 
-TEST(Expected, refusals_and_errors) {
+TEST(Expected, RefusalsAndErrors) {
   std::mt19937_64 random(12);
   const Model model = make({}, random);
   const ExpectedModel good{64, 1e-3, true};

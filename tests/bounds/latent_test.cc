@@ -86,7 +86,7 @@ double search(const Latent& m, std::mt19937_64& random) {
   return best;
 }
 
-TEST(Latent, nothing_a_search_finds_exceeds_the_certificates) {
+TEST(Latent, NothingASearchFindsExceedsTheCertificates) {
   EXPECT_TRUE(rc::check([] {
     std::mt19937_64 random(*rc::gen::inRange<std::uint64_t>(0, 1U << 30));
     const Latent m =
@@ -108,7 +108,7 @@ TEST(Latent, nothing_a_search_finds_exceeds_the_certificates) {
   }));
 }
 
-TEST(Latent, the_joint_form_is_close_to_what_is_attained) {
+TEST(Latent, TheJointFormIsCloseToWhatIsAttained) {
   std::mt19937_64 random(2);
   for (const double size : {0.2, 1.0}) {
     const Latent m = make(8, 2, 12, 10, 16, 0.0, size, random);
@@ -116,7 +116,7 @@ TEST(Latent, the_joint_form_is_close_to_what_is_attained) {
   }
 }
 
-TEST(Latent, amax_of_keys_and_queries) {
+TEST(Latent, AmaxOfKeysAndQueries) {
   std::mt19937_64 random(3);
   const Latent m = make(4, 4, 8, 6, 12, 1.0, 1.0, random);
   const std::vector<Rows> rows = rows_of(m.query, shifted(m.rotation.pairs, 4));
@@ -133,7 +133,7 @@ TEST(Latent, amax_of_keys_and_queries) {
   }
 }
 
-TEST(Latent, caps_and_errors) {
+TEST(Latent, ACapCutsAndEachRuleHasItsError) {
   std::mt19937_64 random(4);
   const Latent m = make(4, 2, 8, 6, 12, 0.0, 1.0, random);
   EXPECT_LE(certify_latent(m.head(), {.soft_cap = 3.0})->certificate, 3.0);

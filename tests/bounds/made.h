@@ -2,9 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <cstdint>
 #include <random>
-#include <utility>
 #include <vector>
 
 #include "ullage/bounds/head.h"

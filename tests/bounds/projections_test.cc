@@ -15,7 +15,7 @@ using made::Projection;
 using spectrum::Matrix;
 
 // The input along a coordinate's row attains its bound; along a pair's top singular vector the pair's length.
-TEST(Projections, amax_is_attained_and_never_passed) {
+TEST(Projections, AmaxIsAttainedAndNeverPassed) {
   EXPECT_TRUE(rc::check([] {
     std::mt19937_64 random(*rc::gen::inRange<std::uint64_t>(0, 1U << 30));
     const int head_dim = *rc::gen::element(2, 4, 8);
@@ -61,7 +61,7 @@ TEST(Projections, amax_is_attained_and_never_passed) {
   }));
 }
 
-TEST(Projections, before_rope_the_attention_factor_is_taken_out) {
+TEST(Projections, BeforeRopeTheAttentionFactorIsTakenOut) {
   std::mt19937_64 random(2);
   Projection p{made::gaussian(4, 16, 1.0, random), made::gaussian(4, 1.0, random), false};
   const std::vector<Rows> plain = rows_of(made::side(p), {});
@@ -77,7 +77,7 @@ TEST(Projections, before_rope_the_attention_factor_is_taken_out) {
   }
 }
 
-TEST(Projections, values_need_their_row_norms_only) {
+TEST(Projections, ValuesNeedTheirRowNormsOnly) {
   std::mt19937_64 random(3);
   const Projection p{made::gaussian(5, 12, 1.0, random), made::gaussian(5, 1.0, random), false};
   const Side side = made::side(p);
@@ -88,7 +88,7 @@ TEST(Projections, values_need_their_row_norms_only) {
   EXPECT_EQ(clipped_amax(2.0, 3.0), 2.0);
 }
 
-TEST(Projections, expected_amax_solves_its_sum) {
+TEST(Projections, ExpectedAmaxSolvesItsSum) {
   EXPECT_TRUE(rc::check([] {
     std::mt19937_64 random(*rc::gen::inRange<std::uint64_t>(0, 1U << 30));
     const int count = *rc::gen::element(1, 3, 64, 500);
@@ -123,7 +123,7 @@ TEST(Projections, expected_amax_solves_its_sum) {
   EXPECT_EQ(expected_amax(nothing, 8, false, 100, 1e-3), 0.0);
 }
 
-TEST(Projections, outputs) {
+TEST(Projections, OutputsStayWithinTheirValuesAndWeights) {
   EXPECT_DOUBLE_EQ(output_amax(3.0, 0.0, 0.0), 3.0 * (1.0 + 64 * 0x1p-53));
   EXPECT_NEAR(output_amax(3.0, 0.25, 0x1p-8), 3.0 / 0.75 * (1.0 + 0x1p-8), 1e-12);
   const std::vector<Rows> heads = {{1.0, 0.5}, {2.0, 0.0}};

@@ -118,7 +118,7 @@ double score(const std::vector<double>& q, const std::vector<double>& k) {
   return std::abs(static_cast<double>(sum));
 }
 
-TEST(Rounded, no_rounded_forward_pass_exceeds_it) {
+TEST(Rounded, NoRoundedForwardPassExceedsIt) {
   EXPECT_TRUE(rc::check([] {
     std::mt19937_64 random(*rc::gen::inRange<std::uint64_t>(0, 1U << 30));
     const int head_dim = 4;
@@ -189,7 +189,7 @@ TEST(Rounded, no_rounded_forward_pass_exceeds_it) {
   }));
 }
 
-TEST(Rounded, growth_and_terms) {
+TEST(Rounded, GrowthAndTerms) {
   const double u = 0x1p-8;
   OperandRounding rounding;
   EXPECT_NEAR(rounding_growth(rounding), std::pow(1 + u, 3) - 1, 1e-15);

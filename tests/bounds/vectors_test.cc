@@ -124,7 +124,7 @@ struct Bilinear {
 
 class BilinearVectors : public testing::TestWithParam<std::string> {};
 
-TEST_P(BilinearVectors, certificates_where_nothing_turns) {
+TEST_P(BilinearVectors, CertificatesWhereNothingTurns) {
   const Bilinear c(case_of(GetParam()));
   const Result<Certificates> ours = certify(c.unturned());
   ASSERT_TRUE(ours.ok()) << ours.error().message();
@@ -140,7 +140,7 @@ TEST_P(BilinearVectors, certificates_where_nothing_turns) {
   EXPECT_FALSE(ours->rope.has_value());
 }
 
-TEST_P(BilinearVectors, certificates_under_rope) {
+TEST_P(BilinearVectors, CertificatesUnderRope) {
   const Bilinear c(case_of(GetParam()));
   if (!c.turned) return;
   const Result<Certificates> ours = certify(c.head());
@@ -153,7 +153,7 @@ TEST_P(BilinearVectors, certificates_under_rope) {
   EXPECT_LE(ours->before_cap, std::min(ours->naive.value, ours->rope.value));
 }
 
-TEST_P(BilinearVectors, query_amax) {
+TEST_P(BilinearVectors, QueryAmax) {
   const Bilinear c(case_of(GetParam()));
   const std::vector<double> before = c.expect.at("amax_q_channel");
   const std::vector<double> after = c.expect.at("amax_q_rope_channel");
@@ -170,7 +170,7 @@ TEST_P(BilinearVectors, query_amax) {
 
 // The published bounds, scaled as the vectors are: pi_1 at D_balance under RoPE, the sphere's factor and one
 // dimension less under LayerNorm.
-TEST_P(BilinearVectors, published) {
+TEST_P(BilinearVectors, PublishedTails) {
   const Bilinear c(case_of(GetParam()));
   const double d = c.query_side.width;
   const bool layer_norm = c.query_side.layer_norm;
@@ -183,9 +183,10 @@ TEST_P(BilinearVectors, published) {
   if (c.turned) {
     std::vector<double> inverse = c.balance.d;
     for (double& value : inverse) value = 1.0 / value;
-    sigma = std::sqrt(
-        spectrum::largest_eigenvalue(spectrum::scaled_symmetric(c.query_side.gram, c.balance.d)) *
-        spectrum::largest_eigenvalue(spectrum::scaled_symmetric(c.key_side.gram, inverse)));
+    const Matrix query = spectrum::scaled_symmetric(c.query_side.gram, c.balance.d);
+    const Matrix key = spectrum::scaled_symmetric(c.key_side.gram, inverse);
+    sigma = std::sqrt(spectrum::symmetric_eigen(query, false).values.back() *
+                      spectrum::symmetric_eigen(key, false).values.back());
   }
   if (layer_norm) sigma *= d / (d - 1.0);
   EXPECT_NEAR(rank_gamma(model.rank,
@@ -200,7 +201,7 @@ TEST_P(BilinearVectors, published) {
   EXPECT_NEAR(rank_agnostic(model, c.scale, sigma), agnostic, 1e-9 * agnostic);
 }
 
-TEST_P(BilinearVectors, expected_joint) {
+TEST_P(BilinearVectors, ExpectedJoint) {
   const Bilinear c(case_of(GetParam()));
   Result<LogitTails> tails = LogitTails::make(c.head(), c.model, c.turned ? &c.balance : nullptr);
   ASSERT_TRUE(tails.ok()) << tails.error().message();
@@ -214,7 +215,7 @@ TEST_P(BilinearVectors, expected_joint) {
 }
 
 // The vectors' parts are about the form without biases.
-TEST_P(BilinearVectors, expected_parts) {
+TEST_P(BilinearVectors, ExpectedParts) {
   const Bilinear c(case_of(GetParam()));
   Bilinear plain(case_of(GetParam()));
   plain.query_side.bias.clear();
@@ -246,7 +247,7 @@ INSTANTIATE_TEST_SUITE_P(theory, BilinearVectors, testing::ValuesIn(names_of("bi
 
 class QkNormVectors : public testing::TestWithParam<std::string> {};
 
-TEST_P(QkNormVectors, closed_form_and_amax) {
+TEST_P(QkNormVectors, ClosedFormAndAmax) {
   const json& c = case_of(GetParam());
   const std::vector<double> gq = c.at("g_q"), gk = c.at("g_k"), bq = c.at("beta_q"),
                             bk = c.at("beta_k");
@@ -290,7 +291,7 @@ INSTANTIATE_TEST_SUITE_P(theory, QkNormVectors, testing::ValuesIn(names_of("qkno
 
 class ClipVectors : public testing::TestWithParam<std::string> {};
 
-TEST_P(ClipVectors, sum_product_and_amax) {
+TEST_P(ClipVectors, SumProductAndAmax) {
   const json& c = case_of(GetParam());
   const Side query = made::side({matrix(c.at("A")), {}, false});
   const Side key = made::side({matrix(c.at("B")), {}, false});
@@ -337,7 +338,7 @@ INSTANTIATE_TEST_SUITE_P(theory, ClipVectors, testing::ValuesIn(names_of("clip")
 
 class LatentVectors : public testing::TestWithParam<std::string> {};
 
-TEST_P(LatentVectors, sum_and_joint) {
+TEST_P(LatentVectors, SumAndJoint) {
   const json& c = case_of(GetParam());
   const Matrix a_nope = matrix(c.at("A_nope"));
   const Matrix a_rope = matrix(c.at("A_rope"));
@@ -383,7 +384,7 @@ TEST_P(LatentVectors, sum_and_joint) {
 
 INSTANTIATE_TEST_SUITE_P(theory, LatentVectors, testing::ValuesIn(names_of("mla")), name_of);
 
-TEST(TheoryVectors, all_cases_are_run) {
+TEST(TheoryVectors, AllCasesAreRun) {
   EXPECT_EQ(names_of("bilinear").size(), 28U);
   EXPECT_EQ(names_of("qknorm").size(), 6U);
   EXPECT_EQ(names_of("clip").size(), 2U);

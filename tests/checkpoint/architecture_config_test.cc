@@ -21,7 +21,7 @@ constexpr const char* kK1 = "model.layers.1.self_attn.k_proj.weight";
 
 // ---- what a plain Llama gives
 
-TEST(ArchitectureConfig, Llama) {
+TEST(ArchitectureConfig, ALlamaLayerIsReadWhole) {
   const Made made = read_made(llama_config("\"max_position_embeddings\": 512"), llama_tensors());
   ASSERT_EQ(made.problem(), "");
   EXPECT_EQ(made.value().model_type, "llama");

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -298,7 +297,7 @@ INSTANTIATE_TEST_SUITE_P(Architectures, Forward, testing::ValuesIn(folders()), [
   return name;
 });
 
-TEST(ForwardData, IsThere) { EXPECT_EQ(folders().size(), 56u); }
+TEST(ForwardData, EveryFolderIsRun) { EXPECT_EQ(folders().size(), 56u); }
 
 }  // namespace
 }  // namespace ullage::checkpoint

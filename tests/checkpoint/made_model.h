@@ -1,7 +1,6 @@
 // Small checkpoints made from a config and named tensors, read into attention layers.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <random>

@@ -1,11 +1,10 @@
-// Heads read out of every layout: the numbers are those that were put in, for any run of heads, as float,
-// double and BF16 bits, transposed or scaled FP8, from several threads.
+// Heads read out of every layout: the numbers are those that were put in, as float and double, transposed or
+// scaled FP8, from several threads.
 #include "ullage/checkpoint/projection.h"
 
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
 
 #include "checkpoint/made_model.h"
 #include "ullage/base/parallel.h"
@@ -54,7 +53,7 @@ Made gpt2(int width, int heads, bool transposed, bool bf16) {
                    tensors);
 }
 
-TEST(ReadHeads, EveryRunOfHeads) {
+TEST(ReadHead, EveryHeadOfEveryLayout) {
   constexpr int kWidth = 16, kHeads = 4, kSize = kWidth / kHeads;
   for (const bool transposed : {true, false})
     for (const bool bf16 : {true, false}) {
@@ -63,37 +62,25 @@ TEST(ReadHeads, EveryRunOfHeads) {
       const AttentionLayer& layer = made.layer();
       const std::array<const Projection*, 3> parts = {&layer.query, &layer.key, &layer.value};
       for (int part = 0; part < 3; ++part)
-        for (int first = 0; first < kHeads; ++first)
-          for (int count = 1; first + count <= kHeads; ++count) {
-            const Projection& projection = *parts[part];
-            std::vector<float> out(elements_of(projection, count));
-            std::vector<double> wide(out.size());
-            ASSERT_TRUE(
-                read_heads(*made.store, projection, first, count, std::span<float>(out)).ok());
-            ASSERT_TRUE(
-                read_heads(*made.store, projection, first, count, std::span<double>(wide)).ok());
-            std::vector<std::uint16_t> codes(out.size());
-            const Status raw = read_heads_bf16(*made.store, projection, first, count, codes);
-            EXPECT_EQ(can_read_bf16(projection), bf16);
-            EXPECT_EQ(raw.ok(), bf16);
-            for (int r = 0; r < count * kSize; ++r)
-              for (int c = 0; c < kWidth; ++c) {
-                const std::size_t at = std::size_t(r) * kWidth + c;
-                const float expected = mark(part, first * kSize + r, c);
-                ASSERT_EQ(out[at], expected);
-                ASSERT_EQ(wide[at], expected);
-                if (bf16) {
-                  std::uint32_t bits = 0;
-                  std::memcpy(&bits, &expected, 4);
-                  ASSERT_EQ(codes[at], bits >> 16);
-                }
-              }
-          }
+        for (int head = 0; head < kHeads; ++head) {
+          const Projection& projection = *parts[part];
+          std::vector<float> out(elements_of(projection));
+          std::vector<double> wide(out.size());
+          ASSERT_TRUE(read_head(*made.store, projection, head, std::span<float>(out)).ok());
+          ASSERT_TRUE(read_head(*made.store, projection, head, std::span<double>(wide)).ok());
+          for (int r = 0; r < kSize; ++r)
+            for (int c = 0; c < kWidth; ++c) {
+              const std::size_t at = std::size_t(r) * kWidth + c;
+              const float expected = mark(part, head * kSize + r, c);
+              ASSERT_EQ(out[at], expected);
+              ASSERT_EQ(wide[at], expected);
+            }
+        }
     }
 }
 
 // Codegen's slabs are [q | v | k] of a quarter of the heads: no two heads of different slabs are neighbours.
-TEST(ReadHeads, HeadsThatLieApart) {
+TEST(ReadHead, HeadsThatLieApart) {
   constexpr int kHeads = 8, kSize = 2, kWidth = 16;
   std::vector<float> values(3 * 16 * 16);
   for (int head = 0; head < kHeads; ++head)
@@ -112,15 +99,17 @@ TEST(ReadHeads, HeadsThatLieApart) {
   const std::array<const Projection*, 3> parts = {&made.layer().query, &made.layer().key,
                                                   &made.layer().value};
   for (int part = 0; part < 3; ++part) {
-    std::vector<float> out(elements_of(*parts[part], kHeads));
-    ASSERT_TRUE(read_heads(*made.store, *parts[part], 0, kHeads, std::span<float>(out)).ok());
-    for (int r = 0; r < kHeads * kSize; ++r)
-      for (int c = 0; c < kWidth; ++c)
-        ASSERT_EQ(out[static_cast<std::size_t>(r) * kWidth + c], mark(part, r, c));
+    for (int head = 0; head < kHeads; ++head) {
+      std::vector<float> out(elements_of(*parts[part]));
+      ASSERT_TRUE(read_head(*made.store, *parts[part], head, std::span<float>(out)).ok());
+      for (int r = 0; r < kSize; ++r)
+        for (int c = 0; c < kWidth; ++c)
+          ASSERT_EQ(out[static_cast<std::size_t>(r) * kWidth + c], mark(part, head * kSize + r, c));
+    }
   }
 }
 
-TEST(ReadHeads, ScaledFp8) {
+TEST(ReadHead, Fp8IsMultipliedByItsScale) {
   Tensors tensors = test::llama_tensors(1);
   const std::string name = "model.layers.0.self_attn.q_proj.weight";
   tensors
@@ -133,22 +122,22 @@ TEST(ReadHeads, ScaledFp8) {
   std::vector<double> out(elements_of(made.layer().query));
   ASSERT_TRUE(read_head(*made.store, made.layer().query, 3, std::span<double>(out)).ok());
   EXPECT_EQ(out, std::vector<double>(64, 0.25));
-  EXPECT_FALSE(can_read_bf16(made.layer().query));
 }
 
-TEST(ReadHeads, WrongArguments) {
+TEST(ReadHead, RefusesOtherHeadsAndOtherSizes) {
   const Made made = gpt2(16, 4, true, false);
   const Projection& query = made.layer().query;
   std::vector<float> out(elements_of(query));
-  EXPECT_EQ(elements_of(query, 4), 256u);
-  for (const auto& [first, count] : {std::pair{-1, 1}, {4, 1}, {3, 2}, {0, 0}})
-    EXPECT_EQ(read_heads(*made.store, query, first, count, std::span<float>(out)).error().code,
+  EXPECT_EQ(out.size(), 64u);
+  for (const int head : {-1, 4})
+    EXPECT_EQ(read_head(*made.store, query, head, std::span<float>(out)).error().code,
               Code::value_invalid);
-  EXPECT_EQ(read_heads(*made.store, query, 0, 2, std::span<float>(out)).error().code,
+  out.pop_back();
+  EXPECT_EQ(read_head(*made.store, query, 0, std::span<float>(out)).error().code,
             Code::value_invalid);
 }
 
-TEST(ReadHeads, FromSeveralThreads) {
+TEST(ReadHead, SeveralThreadsReadAtOnce) {
   constexpr int kWidth = 64, kHeads = 16;
   const Made made = gpt2(kWidth, kHeads, true, false);
   ASSERT_EQ(made.problem(), "");

@@ -2,7 +2,6 @@
 // stream that is not the default one, and in a graph.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstdio>
 #include <random>
 #include <string>

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "cuda/formats_under_test.h"

@@ -237,7 +237,7 @@ TEST_P(Conformance, Nvfp4) {
   }
 }
 
-TEST_P(Conformance, Tiles) {
+TEST_P(Conformance, TilesMatchTheVectors) {
   const Json file = read(folder() / "block128.json");
   ASSERT_EQ(file.at("results").size(), 2U);
   for (const Json& result : file.at("results")) {

@@ -47,12 +47,6 @@ TEST(Csv, WritesRows) {
   EXPECT_EQ(csv.take(), "");
 }
 
-TEST(Csv, ALineFeedWhereAsked) {
-  CsvWriter csv(CsvLineEnd::lf);
-  csv.integer(1).integer(2).end_row();
-  EXPECT_EQ(csv.take(), "1,2\n");
-}
-
 TEST(Csv, TextIsNoFormulaAndNumbersKeepTheirSign) {
   CsvWriter csv;
   csv.text("=1+1")

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include <cmath>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>

@@ -9,7 +9,6 @@
 
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "ullage/base/parallel.h"
 
@@ -47,7 +46,7 @@ class Pipe {
   int ends_[2] = {-1, -1};
 };
 
-TEST(Progress, Line) {
+TEST(Progress, ALineHasBarCountTimeLeftAndRate) {
   const ProgressOptions items{.label = "scanning", .total = 32};
   EXPECT_EQ(progress_line(items, 8, 2, kShown),
             "scanning [========                        ]  8/32  6.00 s left  4.00/s");

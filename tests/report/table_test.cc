@@ -94,34 +94,7 @@ TEST(Table, CutsLongCellsAndShrinksColumnsToTheTerminal) {
   EXPECT_THAT(to_text(table, {.width = 5}), HasSubstr("xxxxxxx...      1\n"));
 }
 
-TEST(Table, NoColumnsNoText) {
-  EXPECT_EQ(to_text({}, kUtf8), "");
-  EXPECT_EQ(to_markdown({}), "");
-}
-
-TEST(Table, Markdown) {
-  EXPECT_EQ(to_markdown(small()),
-            "| block | name | bits | verdict |\n"
-            "| ---: | :--- | ---: | :--- |\n"
-            "| 0 | model.blocks.0 | 1.40 | fits |\n"
-            "| 10 | model.blocks.10 | -0.25 | |\n"
-            "| 11 | short row | | |\n");
-}
-
-TEST(Table, MarkdownCellsAreInert) {
-  Table table;
-  table.columns = {{.title = "a|b"}};
-  table.rows = {{{"<script>*x*_y_`z`[l](u)"}},
-                {{"https://x www.y @me #1 $z$ ~~s~~"}},
-                {{"bold", Tone::strong}},
-                {{"a\nb"}}};
-  EXPECT_EQ(to_markdown(table),
-            "| a\\|b |\n| :--- |\n"
-            "| \\<script\\>\\*x\\*\\_y\\_\\`z\\`\\[l\\](u) |\n"
-            "| https\\://x www\\.y \\@me \\#1 \\$z\\$ \\~\\~s\\~\\~ |\n"
-            "| **bold** |\n"
-            "| a\\\\u000ab |\n");
-}
+TEST(Table, NoColumnsNoText) { EXPECT_EQ(to_text({}, kUtf8), ""); }
 
 TEST(Terminal, DisplayWidth) {
   EXPECT_EQ(display_width(""), 0u);

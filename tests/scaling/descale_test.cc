@@ -27,7 +27,7 @@ rc::Gen<double> bounds() {
                       });
 }
 
-TEST(Descale, known_values) {
+TEST(Descale, KnownValues) {
   EXPECT_EQ(*descale(448.0), 1.0);
   EXPECT_EQ(*descale(896.0), 2.0);
   EXPECT_EQ(*descale(448.0, {.eta = 0.5}), 2.0);
@@ -45,7 +45,7 @@ TEST(Descale, known_values) {
   EXPECT_GT(static_cast<double>(std::nextafter(*multiplier(3.0), 1e9F)) * 3.0, 448.0);
 }
 
-TEST(Descale, nothing_and_next_to_nothing_give_one) {
+TEST(Descale, NothingAndNextToNothingGiveOne) {
   EXPECT_EQ(*descale(0.0), 1.0);
   EXPECT_EQ(*multiplier(0.0), 1.0F);
   EXPECT_EQ(*descale(1e-40), 1.0);  // 1e-40 / 448 is subnormal
@@ -57,7 +57,7 @@ TEST(Descale, nothing_and_next_to_nothing_give_one) {
   EXPECT_EQ(*descale(1e-300, {.stored = formats::kE8M0}), 0x1p-127);
 }
 
-TEST(Descale, errors) {
+TEST(Descale, EachRuleHasItsError) {
   for (const double bad :
        {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 1e300}) {
     EXPECT_EQ(descale(bad).error().code, Code::not_finite);
@@ -72,7 +72,7 @@ TEST(Descale, errors) {
 }
 
 // Whatever divides or multiplies in FP32 or FP64, no |x| <= bound lands above the maximum.
-TEST(Descale, nothing_saturates_at_the_bound) {
+TEST(Descale, NothingSaturatesAtTheBound) {
   EXPECT_TRUE(rc::check([] {
     const Format target = *rc::gen::elementOf(kTargets);
     const Format stored = *rc::gen::elementOf(kStored);
@@ -106,7 +106,7 @@ TEST(Descale, nothing_saturates_at_the_bound) {
 }
 
 // No looser than its format makes it: the next smaller stored number would not hold.
-TEST(Descale, is_tight) {
+TEST(Descale, IsTight) {
   EXPECT_TRUE(rc::check([] {
     const Format target = *rc::gen::elementOf(kTargets);
     const double bound = *bounds();
@@ -120,7 +120,7 @@ TEST(Descale, is_tight) {
 }
 
 // What is cast comes back within the target's unit (or its smallest step).
-TEST(Descale, round_trip) {
+TEST(Descale, RoundTrip) {
   EXPECT_TRUE(rc::check([] {
     const Format target = *rc::gen::elementOf(kTargets);
     const Format stored = *rc::gen::elementOf(kStored);
@@ -138,13 +138,13 @@ TEST(Descale, round_trip) {
   }));
 }
 
-TEST(Utilisation, is_the_share_of_the_range) {
+TEST(Utilisation, IsTheShareOfTheRange) {
   EXPECT_EQ(utilisation(224.0, 1.0, formats::kE4M3), 0.5);
   EXPECT_EQ(utilisation(448.0, *descale(448.0), formats::kE4M3), 1.0);
   EXPECT_LE(utilisation(3.0, *descale(3.0), formats::kE4M3), 1.0);
 }
 
-TEST(GroupMaximum, of_consecutive_heads) {
+TEST(GroupMaximum, OfConsecutiveHeads) {
   const std::array<double, 6> bounds_of_heads = {1, 5, 2, 3, 9, 4};
   EXPECT_EQ(*group_maximum(bounds_of_heads, 2), (std::vector<double>{5, 3, 9}));
   EXPECT_EQ(*group_maximum(bounds_of_heads, 1), (std::vector<double>{1, 5, 2, 3, 9, 4}));
@@ -153,7 +153,7 @@ TEST(GroupMaximum, of_consecutive_heads) {
   EXPECT_EQ(group_maximum(bounds_of_heads, 0).error().code, Code::value_invalid);
 }
 
-TEST(StaticProbability, needs_no_data) {
+TEST(StaticProbability, NeedsNoData) {
   EXPECT_EQ(static_probability_multiplier(formats::kE4M3, false), 448.0);
   EXPECT_EQ(static_probability_multiplier(formats::kE4M3, true), 256.0);
   EXPECT_EQ(static_probability_multiplier(formats::kE4M3Fnuz, true), 128.0);

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>

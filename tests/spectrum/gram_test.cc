@@ -86,7 +86,7 @@ TEST_P(GramOnPath, LargeMeansCostNothing) {
   }
 }
 
-TEST_P(GramOnPath, WideRanges) {
+TEST_P(GramOnPath, StaysFiniteAtTheEndsOfTheRange) {
   std::mt19937_64 random(3);
   GramWorkspace workspace;
   Gram out;

@@ -4,8 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <random>
-#include <span>
 #include <vector>
 
 #include "spectrum/made.h"

@@ -220,7 +220,7 @@ TEST(Power, NarrowInputsAndRankBelowTheBlock) {
   EXPECT_NEAR(got.value, layer.sigma(), 1e-5 * got.value);
 }
 
-TEST(Power, WideRanges) {
+TEST(Power, ReachesSigmaAtTheEndsOfTheRange) {
   std::mt19937_64 random(8);
   for (const double factor : {1e37, 1e-38, 1e120}) {
     Matrix a = gaussian(6, 20, random);

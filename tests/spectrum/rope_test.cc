@@ -45,7 +45,7 @@ double sigma_at(const Rotation& rotation, const Matrix& a, const Matrix& b, doub
   return singular_values(transposed_multiply(a, turn(rotation, b, offset)))[0];
 }
 
-TEST(Rotation, Layouts) {
+TEST(Rotation, PairsLieAsTheLayoutSays) {
   const Rotation half = make(8, 4, Pairing::half_split);
   EXPECT_THAT(half.pairs, testing::ElementsAre(std::array{0, 2}, std::array{1, 3}));
   EXPECT_THAT(half.fixed, testing::ElementsAre(4, 5, 6, 7));

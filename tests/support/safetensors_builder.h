@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>

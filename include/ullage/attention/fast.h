@@ -11,7 +11,6 @@
 // vdpbf16ps takes subnormal numbers for zero.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>

@@ -45,10 +45,6 @@ enum class Quantity : std::uint8_t {
 };
 inline constexpr std::size_t kQuantities = 23;
 
-// "q", "running-sum", ...; usage for another name.
-const char* name_of(Quantity quantity);
-Result<Quantity> quantity_from_name(std::string_view name);
-
 // How a quantity is kept.
 struct Store {
   std::optional<formats::Format> format;  // none: as computed

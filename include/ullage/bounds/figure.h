@@ -22,11 +22,4 @@ struct Figure {
   explicit operator bool() const { return has_value(); }
 };
 
-// The smaller of two figures; a figure without value is no bound.
-inline Figure smaller(Figure a, Figure b) {
-  if (!a) return b;
-  if (!b) return a;
-  return b.value < a.value ? b : a;
-}
-
 }  // namespace ullage::bounds

@@ -8,7 +8,6 @@
 // S_ij = score_scale q_i^T R_(j-i) k_j; see InputNorm for n.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "ullage/base/result.h"
 #include "ullage/checkpoint/dtype.h"

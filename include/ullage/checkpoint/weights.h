@@ -41,8 +41,6 @@ class WeightMatrix {
   Layout layout() const { return options_.layout; }
   bool stored_bf16() const { return tensor_->dtype == Dtype::bf16; }
   const TensorInfo* scale() const { return scale_; }
-  // read() into float loses nothing: neither F64 nor scaled FP8 (whose product is rounded once).
-  bool exact_in_float() const { return tensor_->dtype != Dtype::f64 && scale_ == nullptr; }
 
   // Rows [first, first + count) of W into out[i * stride + j], 0 <= i < count, 0 <= j < inputs().
   // `out` must hold (count - 1) * stride + inputs() numbers, stride >= inputs() (0 means inputs()).

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 #include "ullage/base/result.h"
 #include "ullage/cuda/device.h"

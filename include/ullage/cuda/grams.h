@@ -1,7 +1,6 @@
 // The Grams of a layer's heads, for what goes on from them on the host.
 #pragma once
 
-#include <memory>
 #include <span>
 #include <vector>
 

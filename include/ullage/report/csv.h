@@ -16,12 +16,8 @@
 
 namespace ullage::report {
 
-enum class CsvLineEnd : std::uint8_t { crlf, lf };  // RFC 4180's; what Unix tools like in a pipe
-
 class CsvWriter {
  public:
-  explicit CsvWriter(CsvLineEnd line_end = CsvLineEnd::crlf) : line_end_(line_end) {}
-
   CsvWriter& text(std::string_view text);
   CsvWriter& number(double value);  // shortest text that reads back the same; "inf", "-inf", "nan"
   CsvWriter& number(float value);
@@ -35,7 +31,6 @@ class CsvWriter {
  private:
   void put(std::string_view field);
 
-  CsvLineEnd line_end_;
   bool row_begun_ = false;
   std::string out_;
 };

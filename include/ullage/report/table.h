@@ -1,4 +1,4 @@
-// Tables of text cells, for a terminal and as Markdown.
+// Tables of text cells, for a terminal.
 //
 //   Table table;
 //   table.columns = {{.title = "part", .align = Align::right}, {.title = "name", .shrinks_to = 12}};
@@ -43,9 +43,5 @@ struct Table {
 
 // Lines end in '\n'; no line ends in blanks. Empty when there are no columns.
 std::string to_text(const Table& table, const Terminal& terminal);
-
-// A GitHub table; tones are lost, except that strong cells are bold. Nothing in a cell can act as
-// markup.
-std::string to_markdown(const Table& table);
 
 }  // namespace ullage::report

@@ -1,7 +1,6 @@
 // One head explained: its figures, and the inputs that come closest to its certificate.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 

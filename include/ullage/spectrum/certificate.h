@@ -46,7 +46,5 @@ Matrix with_column(const Matrix& g, std::span<const double> a, double t);
 
 // x (1 + 64 u) rounded up, 0 for 0: the last step of every certificate.
 double round_up(double x);
-// The smallest float >= x.
-float round_up_to_float(double x);
 
 }  // namespace ullage::spectrum

@@ -93,10 +93,6 @@ bool cholesky(const Matrix& s, Matrix& lower);
 // order u |s|.
 Matrix semidefinite_factor(const Matrix& s);
 
-// Largest eigenvalue of a symmetric matrix: an estimate, to about 1e-12 relative to the largest
-// |eigenvalue|.
-double largest_eigenvalue(const Matrix& s);
-
 // Householder reduction s = Q T Q^T: T's diagonal and off-diagonal, and Q^T x for given vectors x.
 // One O(n^3) reduction makes every later log-determinant or resolvent in lambda O(n).
 struct Tridiagonal {

@@ -21,10 +21,6 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b);
 // |A|_2 = sqrt(largest eigenvalue): an estimate, to about 1e-6 of itself.
 double norm_of(const Matrix& g);
 
-// sqrt(trace), and trace / |A|_2^2 (0 for a zero matrix).
-double frobenius_of(const Matrix& g);
-double stable_rank_of(const Matrix& g);
-
 // Whether fast Grams were too coarse for this head: sigma under 1e-2 |A||B|, where its accuracy of 1e-5 |A||B| is lost,
 // or a certificate more than 0.5 % above it.
 bool needs_precise(const Bounded& sigma, const Bounded& a, const Bounded& b);
