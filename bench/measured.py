@@ -70,7 +70,8 @@ def python(results):
     for entry in results["python"]:
         for row in entry["rows"]:
             yield (
-                f"| {entry['machine']['cpu']}, {entry['machine']['path']} | {row['dtype']} | {row['shape']} | {row['threads']} | "
+                f"| {entry['machine']['cpu']}, {entry['machine']['path']} | {row['dtype']} | {row['shape']} | "
+                f"{row['threads']} | "
                 + " | ".join(ratio(row[f"{kind}: torch over ullage"]) for kind in ("forward", "both"))
                 + " |"
             )
@@ -98,7 +99,10 @@ def scan(results):
         ]
         yield "| " + " | ".join(cells) + " |"
     yield ""
-    yield "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that one, of a"
+    yield (
+        "Medians with quartiles. A 32-layer BF16 checkpoint of Llama-2-7B's attention shapes; memory is the most of that "
+        "one, of a"
+    )
     yield "70B-shaped layer and of GPT-2 XL's shapes."
     yield ""
 
@@ -140,7 +144,10 @@ def formats(results):
 
 
 def cuda_spectra(gpus):
-    yield "| GPU, model | reading Q and K once | refresh by power iteration, in readings | Grams and certificates | PyTorch: power iteration, over ours |"
+    yield (
+        "| GPU, model | reading Q and K once | refresh by power iteration, in readings "
+        "| Grams and certificates | PyTorch: power iteration, over ours |"
+    )
     yield "|---|---|---|---|---|"
     for name, benchmarks in gpus.items():
         for model, figures in benchmarks.get("spectra", {}).get("models", {}).items():

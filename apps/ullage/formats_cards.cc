@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "ullage/base/version.h"
 #include "ullage/formats/scalar.h"
 #include "ullage/report/numbers.h"
 
@@ -279,7 +280,7 @@ std::string cards_json(const std::vector<Format>& cards, const std::vector<Block
   report::JsonWriter json;
   json.begin_object();
   json.key("schema").integer(1);
-  json.key("ullage").text(ULLAGE_VERSION);
+  json.key("ullage").text(version());
   json.key("formats").begin_array();
   for (const Format& card : cards) put_card(json, card, values);
   json.end();

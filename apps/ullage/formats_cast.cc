@@ -8,11 +8,12 @@
 #include <cstring>
 #include <optional>
 
+#include "ullage/base/version.h"
 #include "ullage/formats/cast.h"
 #include "ullage/formats/scalar.h"
 #include "ullage/formats_cards.h"
+#include "ullage/output_file.h"
 #include "ullage/report/numbers.h"
-#include "ullage/report/output.h"
 #include "ullage/report/table.h"
 
 namespace ullage::apps {
@@ -151,7 +152,7 @@ std::string cast_json(const CastRequest& request, const Cast& cast) {
   report::JsonWriter json;
   json.begin_object();
   json.key("schema").integer(1);
-  json.key("ullage").text(ULLAGE_VERSION);
+  json.key("ullage").text(version());
   json.key("to").text(name_of(request));
   json.key("rounding").text(formats::name_of(request.options.rounding));
   json.key("overflow").text(formats::name_of(request.options.overflow));
@@ -196,6 +197,7 @@ std::string cast_json(const CastRequest& request, const Cast& cast) {
 }  // namespace
 
 Status cast_numbers(const CastRequest& request) {
+  ULLAGE_ASSIGN(OutputFile json, OutputFile::open(request.json));
   std::vector<double> inputs;
   for (const std::string& text : request.numbers) {
     ULLAGE_ASSIGN(const double x, parse_number(text));
@@ -207,8 +209,11 @@ Status cast_numbers(const CastRequest& request) {
                                                   {.cast = request.options, .rule = request.rule})
                                  : cast_elements(std::move(inputs), std::get<Format>(request.to),
                                                  request.options));
-  if (!request.json.empty()) ULLAGE_TRY(report::write_file(request.json, cast_json(request, cast)));
-  if (request.json != "-") fmt::print("{}", cast_text(request, cast));
+  if (json.wanted()) {
+    ULLAGE_TRY(json.write(cast_json(request, cast)));
+    ULLAGE_TRY(json.commit());
+  }
+  if (!json.is_stdout()) fmt::print("{}", cast_text(request, cast));
   return {};
 }
 

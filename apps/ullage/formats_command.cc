@@ -10,7 +10,7 @@
 #include "ullage/formats/format.h"
 #include "ullage/formats_cards.h"
 #include "ullage/formats_cast.h"
-#include "ullage/report/output.h"
+#include "ullage/output_file.h"
 #include "ullage/report/table.h"
 
 namespace ullage::apps {
@@ -100,6 +100,7 @@ std::string card_text(const Format& format, const report::Terminal& terminal) {
 Result<int> show_cards(const FormatsCommand& command) {
   std::vector<Format> cards(formats::kFormats.begin(), formats::kFormats.end());
   std::vector<BlockFormat> blocks(formats::kBlockFormats.begin(), formats::kBlockFormats.end());
+  ULLAGE_ASSIGN(OutputFile json, OutputFile::open(command.json));
   const report::Terminal terminal = report::terminal_of(STDOUT_FILENO);
   std::string text;
   if (command.card.name.empty()) {
@@ -116,10 +117,11 @@ Result<int> show_cards(const FormatsCommand& command) {
       blocks = {};
     }
   }
-  if (!command.json.empty())
-    ULLAGE_TRY(
-        report::write_file(command.json, cards_json(cards, blocks, !command.card.name.empty())));
-  if (command.json != "-") fmt::print("{}", text);
+  if (json.wanted()) {
+    ULLAGE_TRY(json.write(cards_json(cards, blocks, !command.card.name.empty())));
+    ULLAGE_TRY(json.commit());
+  }
+  if (!json.is_stdout()) fmt::print("{}", text);
   return kDone;
 }
 
@@ -155,6 +157,7 @@ CLI::App* add_cast(CLI::App& list, FormatsCommand& command) {
                    "nearest-even, nearest-away, toward-zero, up, down, stochastic")
       ->capture_default_str();
   cast->add_option("--seed", command.cast.options.seed, "Of stochastic rounding")
+      ->check(whole_number())
       ->capture_default_str();
   cast->add_flag("--non-saturating", command.non_saturating,
                  "Past the largest value: infinity or NaN instead of that value");
@@ -176,6 +179,14 @@ CLI::App* add_cast(CLI::App& list, FormatsCommand& command) {
   return cast;
 }
 
+// All that this command reads are its arguments: what is wrong with a value is wrong usage.
+Result<int> of_arguments(Result<int> outcome) {
+  if (outcome.ok() || outcome.error().code != Code::value_invalid) return outcome;
+  Error error = outcome.error();
+  error.code = Code::usage;
+  return error;
+}
+
 }  // namespace
 
 void add_formats(CLI::App& app, Action& run) {
@@ -195,13 +206,11 @@ void add_formats(CLI::App& app, Action& run) {
       "  ullage formats e3m4 --bias 3 --finite           a format of your own\n"
       "  ullage formats e4m3:subnormals=no               a card but for what stands after the "
       "colon\n"
-      "  ullage formats e4m3 --json - | jq .formats[0].values\n"
+      "  ullage formats e4m3 --json - | jq '.formats[0].values'\n"
       "  ullage formats cast 0.1 448 1e9 --to e4m3 --rounding stochastic");
   list->callback([command, numbers, &run] {
-    if (numbers->parsed())
-      run = [command] { return cast(*command); };
-    else
-      run = [command] { return show_cards(*command); };
+    const bool casts = numbers->parsed();
+    run = [command, casts] { return of_arguments(casts ? cast(*command) : show_cards(*command)); };
   });
 }
 

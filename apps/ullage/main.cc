@@ -17,6 +17,7 @@
 #include "ullage/base/version.h"
 #include "ullage/command.h"
 #include "ullage/report/output.h"
+#include "ullage/report/progress.h"
 #include "ullage/spectrum/blas_threads.h"
 
 namespace ullage::apps {
@@ -68,6 +69,7 @@ int fail(int code, const std::string& message) {
 // Partial output goes, nothing else: everything here may run inside a signal handler.
 extern "C" void on_interrupt(int) {
   report::remove_pending_files();
+  report::clear_progress_line();
   _exit(kInterrupted);
 }
 

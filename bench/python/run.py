@@ -89,7 +89,8 @@ def main():
             row = rows[-1]
             print(
                 f"{row['dtype']:9} {name:24} forward {row['seconds']['ullage forward'] * 1e3:9.3f} ms, PyTorch's over it "
-                f"{measured.ratio(row['forward: torch over ullage'])}; with gradients {measured.ratio(row['both: torch over ullage'])}",
+                f"{measured.ratio(row['forward: torch over ullage'])}; with gradients "
+                f"{measured.ratio(row['both: torch over ullage'])}",
                 flush=True,
             )
     if options.record:

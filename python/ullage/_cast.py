@@ -126,7 +126,9 @@ def _needs_gpu():
 
 def _as_numpy(x):
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError("ullage.cast: x: a masked array's hidden values would be cast too; pass x.filled(...) or x.data")
+        raise TypeError(
+            "ullage.cast: x: a masked array's hidden values would be cast too; pass x.filled(...) or x.data"
+        )
     if isinstance(x, (np.ndarray, np.generic)):
         return np.asarray(x)
     if not hasattr(x, "__dlpack__"):
@@ -192,8 +194,10 @@ def needs_memory(call, name, x):
     except RuntimeError:
         found = False
     if not found:
-        raise TypeError(f"{call}: {name}: the tensor has no memory: it is fake or on meta, or stands for another within "
-                        "torch.func or a trace; pass a real one")
+        raise TypeError(
+            f"{call}: {name}: the tensor has no memory: it is fake or on meta, or stands for another within "
+            "torch.func or a trace; pass a real one"
+        )
 
 
 def _from_torch(torch, x, format, width):

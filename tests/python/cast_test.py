@@ -229,7 +229,9 @@ def test_torch_errors(torch):
         ullage.cast(torch.zeros(3, device="meta"), "e4m3")
 
 
-@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # what the export does here is deprecated
+@pytest.mark.filterwarnings(
+    "ignore:Accessing the data pointer of FakeTensor"
+)  # what the export does here is deprecated
 def test_torch_tensors_without_memory_are_refused(torch):
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
@@ -240,8 +242,13 @@ def test_torch_tensors_without_memory_are_refused(torch):
     with FakeTensorMode():
         fake = torch.zeros(3)
     ones = torch.ones(3)
-    for call in (lambda: cast(fake), lambda: torch.func.functionalize(cast)(ones), lambda: torch.vmap(cast)(ones),
-                 lambda: torch.func.grad(lambda x: cast(x).float().sum())(ones), lambda: make_fx(cast, tracing_mode="fake")(ones)):
+    for call in (
+        lambda: cast(fake),
+        lambda: torch.func.functionalize(cast)(ones),
+        lambda: torch.vmap(cast)(ones),
+        lambda: torch.func.grad(lambda x: cast(x).float().sum())(ones),
+        lambda: make_fx(cast, tracing_mode="fake")(ones),
+    ):
         with pytest.raises(TypeError, match="^ullage.cast: x: the tensor has no memory"):
             call()
     assert cast(torch.zeros(0)).shape == (0,)

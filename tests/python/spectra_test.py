@@ -156,8 +156,12 @@ def test_torch_tensors_without_memory_are_refused():
 
     with FakeTensorMode():
         fake = torch.zeros(8, 4)
-    for call in (lambda: sigma(fake), lambda: sigma(torch.zeros(8, 4, device="meta")),
-                 lambda: torch.vmap(sigma)(torch.zeros(3, 8, 4)), lambda: torch.func.functionalize(sigma)(torch.zeros(8, 4))):
+    for call in (
+        lambda: sigma(fake),
+        lambda: sigma(torch.zeros(8, 4, device="meta")),
+        lambda: torch.vmap(sigma)(torch.zeros(3, 8, 4)),
+        lambda: torch.func.functionalize(sigma)(torch.zeros(8, 4)),
+    ):
         with pytest.raises(TypeError, match="^ullage.Spectra: query: the tensor has no memory"):
             call()
 
