@@ -225,7 +225,9 @@ Result<LogitTails> LogitTails::make(const Head& head, const ExpectedModel& model
                                               : "the product of query and key rows was not given";
   }
   const auto tokens = static_cast<double>(model.context);
-  const double pairs = tokens * (tokens - 1.0) / (model.causal ? 2.0 : 1.0);
+  // Queries and keys of cross-attention are different tokens all.
+  const double pairs =
+      head.cross_attention ? tokens * tokens : tokens * (tokens - 1.0) / (model.causal ? 2.0 : 1.0);
   const bool turned = !pairs_of(head).empty();
   if (is_constant(q, k, turned)) {
     State::Constant& constant = state->constant.emplace();

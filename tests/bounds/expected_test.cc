@@ -94,6 +94,25 @@ std::vector<double> project(const Projection& p, const std::vector<double>& n) {
   return out;
 }
 
+// N queries against N keys of other tokens, each pair alike: N^2 tails of one Gaussian form.
+TEST(Expected, cross_attention_has_as_many_pairs_as_tokens_squared) {
+  std::mt19937_64 random(11);
+  const Side query = made::side({made::gaussian(4, 8, 0.3, random), {}, false});
+  const Side key = made::side({Matrix(4, 8), {1.0, -2.0, 0.5, 0.0}, false});
+  Head head{.query = query, .key = key};
+  head.cross_attention = true;
+  const double length =
+      std::sqrt(spectrum::dot(key.bias, spectrum::multiply(query.gram, key.bias)));
+  for (const int tokens : {1, 2, 8}) {
+    for (const bool causal : {false, true}) {
+      Result<LogitTails> tails = LogitTails::make(head, {tokens, 1e-3, causal});
+      ASSERT_TRUE(tails.ok());
+      EXPECT_NEAR(tails->joint().value, length * std::sqrt(2.0 * std::log(2e3 * tokens * tokens)),
+                  1e-5 * length);
+    }
+  }
+}
+
 struct Maxima {
   double off = 0.0;
   double on = 0.0;
