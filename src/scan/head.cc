@@ -74,17 +74,19 @@ Sides choose_sides(const LayerContext& context, const LayerInput& input, const H
 void fill_spectrum(const LayerContext& context, const Sides& sides, HeadResult& out) {
   const Matrix& query = sides.query->gram.values;
   const Matrix& key = sides.key->gram.values;
-  const double sigma = sides.sigma.estimate;
+  // Three estimates, each with its own rounding.
+  const double norm_query = sides.query->norm.estimate, norm_key = sides.key->norm.estimate;
+  const double sigma = std::min(sides.sigma.estimate, norm_query * norm_key);
   out.sigma = sigma;
-  out.sigma_query = sides.query->norm.estimate;
-  out.sigma_key = sides.key->norm.estimate;
+  out.sigma_query = norm_query;
+  out.sigma_key = norm_key;
   // |A^T B|_F^2 = tr(A A^T B B^T): both symmetric, so the sum of products of entries.
   double squares = 0;
   for (int i = 0; i < query.rows(); ++i) squares += spectrum::dot(query.row(i), key.row(i));
   squares = std::max(squares, 0.0);
   out.frobenius = std::sqrt(squares);
   if (sigma > 0)
-    out.stable_rank = std::min(squares / (sigma * sigma), static_cast<double>(query.rows()));
+    out.stable_rank = std::clamp(squares / (sigma * sigma), 1.0, static_cast<double>(query.rows()));
   else
     out.stable_rank = Figure::none("all weights zero");
   if (context.options->spectra)

@@ -1,5 +1,6 @@
 #include "scan/head_rope.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ullage/spectrum/certificate.h"
@@ -49,9 +50,10 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
   if (context.turns.offsets.empty())
     rope.supremum_sampled = Figure::none("angles follow two-dimensional positions, not offsets");
   else
-    rope.supremum_sampled = spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
-                                                       context.turns, kSupremumSteps)
-                                .value;
+    rope.supremum_sampled =
+        std::min(product, spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
+                                                     context.turns, kSupremumSteps)
+                              .value);
   if (context.options->exact_context && !context.turns.offsets.empty() && bounded) {
     spectrum::ContextOptions cells;
     cells.context = static_cast<double>(context.model.context);
