@@ -160,7 +160,15 @@ ValueFigures value_amax(const LayerContext& context, const InputNorm& input,
     std::vector<double> product(squares.size());
     spectrum::row_products(stored, input.bias, product);
     bias.resize(product.size());
-    for (std::size_t i = 0; i < product.size(); ++i) bias[i] += product[i];
+    std::vector<double> stored_squares(squares.size());
+    if (!spectrum::row_norms_squared(stored, workspace, stored_squares)) return {};
+    const double beta = spectrum::norm2(input.bias);
+    for (std::size_t i = 0; i < product.size(); ++i) {
+      bias[i] += product[i];
+      const double error =
+          product_error(stored.width, std::sqrt(stored_squares[i]), beta, std::abs(bias[i]));
+      bias[i] += std::copysign(error, bias[i]);
+    }
   }
   const std::vector<bounds::Rows> rows = bounds::rows_of(squares, bias);
   double bound = bounds::amax(rows, input.squared_norm);

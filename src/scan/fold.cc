@@ -64,11 +64,8 @@ void finish_fold(const HeadRows& stored, const checkpoint::InputNorm& input,
     spectrum::row_products(stored, input.bias, product);
     out.bias.resize(product.size());
     for (std::size_t i = 0; i < product.size(); ++i) out.bias[i] += product[i];
-    // row_products: 2 width u |row||beta| a row; the addition: u |a|.
-    const double weights = frobenius(stored, workspace);
-    out.bias_error =
-        spectrum::round_up(0x1p-53 * (2.0 * stored.width * weights * spectrum::norm2(input.bias) +
-                                      2 * spectrum::norm2(out.bias)));
+    out.bias_error = product_error(stored.width, frobenius(stored, workspace),
+                                   spectrum::norm2(input.bias), spectrum::norm2(out.bias));
   }
   out.norm = spectrum::bounded_norm(out.gram);
   out.finite = std::isfinite(out.norm.bound) && all_finite(out.bias);
@@ -76,6 +73,10 @@ void finish_fold(const HeadRows& stored, const checkpoint::InputNorm& input,
 }
 
 }  // namespace
+
+double product_error(int width, double weights, double beta, double sum) {
+  return spectrum::round_up(0x1p-53 * (2.0 * width * weights * beta + 2 * sum));
+}
 
 HeadRows folded_rows(HeadRows stored, const checkpoint::InputNorm& input) {
   stored.gain = input.gain;

@@ -21,6 +21,10 @@ struct Folded {
   const checkpoint::InputNorm* input = nullptr;
 };
 
+// What a computed W beta + b may be off by, of one row or, in 2-norms, of several: row_products leaves 2 width u |row||beta|
+// a row, the addition u |sum|.
+double product_error(int width, double weights, double beta, double sum);
+
 spectrum::HeadRows folded_rows(spectrum::HeadRows stored, const checkpoint::InputNorm& input);
 
 // `out.finite` is false when a weight, a gain or a bias of the head is NaN or infinite, or so large

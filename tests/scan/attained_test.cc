@@ -143,5 +143,28 @@ TEST(ScanOfUnknownPairing, TurnsWhatAQkNormLeaves) {
   EXPECT_GE(head.amax_key.value(), std::sqrt(50));
 }
 
+// Inputs that are the norm's bias, of which a head's rows leave almost nothing: a sum that cancels is rounding in FP64.
+// Products of FP32 numbers are exact in 64 bits of significand, and so are their sums here.
+TEST(ScanOfACancellingBias, BoundsTheExactValue) {
+  Model model{.type = "phi", .config = R"(, "partial_rotary_factor": 0.5)"};
+  model.gain = zeros(kWidth);
+  Values beta = zeros(kWidth);
+  beta[0] = 1;
+  beta[1] = 0x1p-54F;
+  beta[2] = -1;
+  for (Values* side : {&model.query, &model.key, &model.value}) {
+    (*side)[0] = (*side)[1] = (*side)[2] = 1;  // (1 + 2^-54) - 1
+  }
+  model.query_bias = model.key_bias = model.value_bias = zeros(kHead);
+  model.more.push_back(test::f32_tensor("model.layers.0.input_layernorm.bias", {kWidth}, beta));
+  model.more.push_back(
+      test::f32_tensor("model.layers.0.self_attn.dense.weight", {kHead, kHead}, zeros(64)));
+  const HeadResult head = model.head();
+  EXPECT_GE(head.amax_value.value(), 0x1p-54);
+  EXPECT_GE(head.amax_query.value(), 0x1p-54);
+  EXPECT_GE(head.amax_key.value(), 0x1p-54);
+  EXPECT_GE(head.bounds.certificate.value(), kScale * 0x1p-108);
+}
+
 }  // namespace
 }  // namespace ullage::scan
