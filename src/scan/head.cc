@@ -109,7 +109,7 @@ bounds::Head make_head(const LayerContext& context, const bounds::Side& query,
 }
 
 void put_certificates(const LayerContext& context, int head, const bounds::Certificates& found,
-                      const Figure& context_bound, HeadResult& out) {
+                      HeadResult& out) {
   HeadBounds& bounds = out.bounds;
   bounds.naive = to_figure(found.naive);
   bounds.interaction = to_figure(found.interaction);
@@ -119,16 +119,11 @@ void put_certificates(const LayerContext& context, int head, const bounds::Certi
   bounds.clip = to_figure(found.clip);
   bounds.latent = Figure::none("no latent attention");
   bounds.certificate_by = std::string(found.by);
-  double before_cap = found.before_cap;
-  if (context_bound.known() && context_bound.value() < before_cap) {
-    bounds.rope = context_bound;
-    before_cap = context_bound.value();
-    bounds.certificate_by = "rope";
-  }
   const double cap = context.layer->soft_cap;
-  bounds.before_cap = before_cap;
-  bounds.certificate = cap > 0 ? Figure(spectrum::round_up(bounds::soft_capped(before_cap, cap)))
-                               : bounds.before_cap;
+  bounds.before_cap = found.before_cap;
+  bounds.certificate = cap > 0
+                           ? Figure(spectrum::round_up(bounds::soft_capped(found.before_cap, cap)))
+                           : bounds.before_cap;
   bounds.additive_bias = additive_bias(context, head);
 }
 
@@ -352,8 +347,7 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
   }
   const auto found = norm ? certify_qk_norm(context, *norm) : bounds::certify(view, options);
   if (!found.ok()) return fill_none(found.error().what, out);
-  put_certificates(context, head, *found,
-                   norm || layer.clip_qkv > 0 ? Figure() : rope.context_bound, out);
+  put_certificates(context, head, *found, out);
   if (norm || layer.clip_qkv > 0) {
     const char* why = norm ? "a QK-norm rescales q and k" : "q, k and v are clipped";
     out.bounds.certificate_bf16 = out.bounds.certificate_e4m3 = Figure::none(why);

@@ -59,7 +59,7 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
     cells.context = static_cast<double>(context.model.context);
     cells.both_signs = !context.layer->causal;
     const auto found = spectrum::bounded_context(context.rotation, q, k, work.scaling, cells);
-    work.context_bound = spectrum::round_up(context.score_scale * found.bound);
+    work.certificate = spectrum::round_up(context.score_scale * found.bound);
   }
   return work;
 }

@@ -164,6 +164,10 @@ TEST(ScanOfACancellingBias, BoundsTheExactValue) {
   EXPECT_GE(head.amax_query.value(), 0x1p-54);
   EXPECT_GE(head.amax_key.value(), 0x1p-54);
   EXPECT_GE(head.bounds.certificate.value(), kScale * 0x1p-108);
+  ScanOptions exact;
+  exact.exact_context = true;
+  exact.context = 1;
+  EXPECT_GE(model.head(exact).bounds.certificate.value(), kScale * 0x1p-108);
 }
 
 }  // namespace
