@@ -127,11 +127,16 @@ void put_certificates(const LayerContext& context, int head, const bounds::Certi
   bounds.additive_bias = additive_bias(context, head);
 }
 
-bounds::OperandRounding rounding_of(const LayerContext& context, double cast_unit) {
+// Of a BF16 forward pass; `cast`: what q and k are cast to at last, or null.
+bounds::OperandRounding rounding_of(const LayerContext& context, const formats::Format* cast) {
   bounds::OperandRounding rounding;
   rounding.unit = formats::kBf16.unit_roundoff();
   rounding.rope = context.rotates ? bounds::RopeArithmetic::operand : bounds::RopeArithmetic::none;
-  rounding.cast_unit = cast_unit;
+  rounding.floor = 0.5 * formats::kBf16.min_subnormal();
+  if (cast != nullptr) {
+    rounding.cast_unit = cast->unit_roundoff();
+    rounding.floor += 0.5 * cast->min_subnormal();
+  }
   return rounding;
 }
 
@@ -146,12 +151,12 @@ void fill_rounded(const LayerContext& context, const Sides& sides, HeadResult& o
     return rounded;
   };
   const bounds::RoundedSide query = side(*sides.query), key = side(*sides.key);
-  const auto certify = [&](double cast_unit) -> Figure {
+  const auto certify = [&](const formats::Format* cast) -> Figure {
     return bounds::certificate_rounded(before_cap, query, key, context.score_scale,
-                                       context.layer->head_dim, rounding_of(context, cast_unit));
+                                       context.layer->head_dim, rounding_of(context, cast));
   };
-  out.bounds.certificate_bf16 = certify(0);
-  out.bounds.certificate_e4m3 = certify(formats::kE4M3.unit_roundoff());
+  out.bounds.certificate_bf16 = certify(nullptr);
+  out.bounds.certificate_e4m3 = certify(&formats::kE4M3);
 }
 
 void fill_published(const LayerContext& context, const bounds::Side& query, const bounds::Side& key,
