@@ -41,7 +41,10 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
   if (unbiased.t_k > 0) unbiased.norm_k = 0;
   unbiased.t_q = unbiased.t_k = 0;
   const spectrum::Side q1{&query_gram, {}, 1}, k1{&key_gram, {}, 1};
-  const double product = spectrum::certified_scaled(context.rotation, q1, k1, unbiased);
+  double product = spectrum::certified_scaled(context.rotation, q1, k1, unbiased);
+  if (plain)  // at D = 1
+    product =
+        std::min(product, spectrum::round_up(sides.query->norm.bound * sides.key->norm.bound));
   rope.bound = product;
   // Without biases the logit's certificate is the same product, times the lengths of both inputs.
   if (query.bias.empty() && key.bias.empty())
