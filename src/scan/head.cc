@@ -23,7 +23,6 @@ using spectrum::Arithmetic;
 using spectrum::HeadRows;
 using spectrum::Matrix;
 
-constexpr const char* kNotFinite = "weights are not finite";
 constexpr const char* kUnboundedInput = "the layer reads the residual stream, which no norm bounds";
 
 // An estimate where no bound is asked for.
@@ -326,7 +325,7 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
          pass);
   }
   out.finite = workspace.query.finite && key.folded.finite;
-  if (!out.finite) return fill_none(kNotFinite, out);
+  if (!out.finite) return fill_none(refusal_of({&workspace.query, &key.folded}), out);
   out.sigma_weights = stored_sigma(pair, key, workspace);
   const Sides sides = choose_sides(context, input, pair, key, workspace);
   fill_spectrum(context, sides, out);

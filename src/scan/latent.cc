@@ -42,7 +42,8 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
   // A bias before an inner norm has no effect on the bound, and kv_b has none.
   fold_precisely(key_nope, input.key, {}, workspace.grams, workspace.precise_key);
   out.finite = workspace.query.finite && workspace.precise_key.finite && key_rope.finite;
-  if (!out.finite) return fill_none("weights are not finite", out);
+  if (!out.finite)
+    return fill_none(refusal_of({&workspace.query, &workspace.precise_key, &key_rope}), out);
   fill_none(kNoSpectrum, out);
 
   const bounds::Side query = bounds_side(workspace.query, stacked_factor(context));

@@ -58,6 +58,7 @@ struct Model {
   Values query = zeros(kHead * kWidth), key = query, value = query;
   std::optional<Values> query_bias = {}, key_bias = {}, value_bias = {};
   std::vector<StoredTensor> more = {};
+  std::vector<double> wide = {};  // q's rows in FP64 instead
 
   [[nodiscard]] Result<ScanResult> scanned(const ScanOptions& options = {}) const {
     const std::string attention = "model.layers.0.self_attn.";
@@ -68,7 +69,11 @@ struct Model {
     };
     add("model.layers.0.input_layernorm.weight", {kWidth}, gain);
     add("model.norm.weight", {kWidth}, gain);
-    add(attention + "q_proj.weight", {kHead, kWidth}, query);
+    if (wide.empty())
+      add(attention + "q_proj.weight", {kHead, kWidth}, query);
+    else
+      tensors.push_back(
+          {attention + "q_proj.weight", "F64", {kHead, kWidth}, test::bytes_of(wide)});
     add(attention + "k_proj.weight", {kHead, kWidth}, key);
     add(attention + "v_proj.weight", {kHead, kWidth}, value);
     if (query_bias) add(attention + "q_proj.bias", {kHead}, *query_bias);
@@ -168,6 +173,20 @@ TEST(ScanOfACancellingBias, BoundsTheExactValue) {
   exact.exact_context = true;
   exact.context = 1;
   EXPECT_GE(model.head(exact).bounds.certificate.value(), kScale * 0x1p-108);
+}
+
+// Finite weights are not called infinite because their squares are.
+TEST(ScanOutOfRange, SaysSo) {
+  for (const double size : {1e150, 1e-160}) {
+    Model model;
+    model.query_bias = model.key_bias = model.value_bias = zeros(kHead);
+    model.wide = std::vector<double>(kHead * kWidth, size);
+    const auto found = model.scanned();
+    ASSERT_FALSE(found.ok());
+    EXPECT_EQ(found.error().code, Code::nothing_to_scan);
+    EXPECT_EQ(found.error().message().find("NaN"), std::string::npos) << found.error().message();
+    EXPECT_NE(found.error().message().find("range"), std::string::npos) << found.error().message();
+  }
 }
 
 }  // namespace
