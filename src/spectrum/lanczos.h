@@ -49,7 +49,9 @@ class TopRitzValue {
     constexpr std::size_t kBetweenChecks = 4;
     diagonal_.push_back(alpha);
     scale_ = std::max(scale_, std::abs(alpha) + beta);
-    const bool ended = !(beta > 8.0 * epsilon_ * scale_);
+    // What is left of a vector that is all rounding couples copies of the largest eigenvalue, which then creep upwards.
+    constexpr double kRounding = 64.0;
+    const bool ended = !(beta > kRounding * epsilon_ * scale_);
     if (ended || last || diagonal_.size() % kBetweenChecks == 0) {
       const double value = largest_of_tridiagonal(diagonal_, off_);
       const bool settled = !(value - value_ > tolerance_ * std::abs(value));
