@@ -59,6 +59,7 @@ struct Model {
   std::optional<Values> query_bias = {}, key_bias = {}, value_bias = {};
   std::vector<StoredTensor> more = {};
   std::vector<double> wide = {};  // q's rows in FP64 instead
+  std::vector<float> gains = {};  // more uses of the layer, behind norms with this gain throughout
 
   [[nodiscard]] Result<ScanResult> scanned(const ScanOptions& options = {}) const {
     const std::string attention = "model.layers.0.self_attn.";
@@ -87,8 +88,14 @@ struct Model {
         "max_position_embeddings": 64)" +
                                     config + "}");
     ULLAGE_ASSIGN(checkpoint::Container container, checkpoint::open_container(folder.string(), {}));
-    ULLAGE_ASSIGN(const checkpoint::AttentionModel model,
+    ULLAGE_ASSIGN(checkpoint::AttentionModel model,
                   checkpoint::read_attention(container.store, container.config, container.weights));
+    for (const double more_gain : gains) {
+      checkpoint::LayerInput use = model.layers.at(0).inputs.at(0);
+      use.query.gain.assign(kWidth, more_gain);
+      use.key.gain = use.query.gain;
+      model.layers[0].inputs.push_back(std::move(use));
+    }
     return scan(container, model, "made", options);
   }
   [[nodiscard]] HeadResult head(const ScanOptions& options = {}) const {
@@ -173,6 +180,16 @@ TEST(ScanOfACancellingBias, BoundsTheExactValue) {
   exact.exact_context = true;
   exact.context = 1;
   EXPECT_GE(model.head(exact).bounds.certificate.value(), kScale * 0x1p-108);
+}
+
+// A layer that two depths share has the headroom of the use that has less.
+TEST(ScanOfASharedLayer, TakesTheLargerUse) {
+  Model model{.type = "llama"};
+  model.query = gaussian(kHead * kWidth, 4);
+  model.key = gaussian(kHead * kWidth, 5);
+  const double once = model.head().headroom_bits[0].value();
+  model.gains = {4.0F, 2.0F};
+  EXPECT_NEAR(model.head().headroom_bits[0].value(), once - 4, 1e-6);  // 4^2 times the score
 }
 
 // Finite weights are not called infinite because their squares are.
