@@ -10,7 +10,7 @@ namespace ullage::attention {
 
 namespace {
 
-// 2^f - 1 = f (c0 + c1 f + ...) on [0, 1]. 5 terms: 2^-23.5, far below BF16's 2^-9; 6: 2^-28.9, which
+// 2^f - 1 = f (c0 + c1 f + ...) on [0, 1]. 5 terms: 2^-23.5, far below BF16's 2^-8; 6: 2^-28.9, which
 // leaves FP32's own roundings.
 template <int kTerms>
 inline constexpr std::array<float, kTerms> kPower = {};

@@ -1,5 +1,6 @@
 #include "ullage/bounds/certificates.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -204,6 +205,8 @@ Result<Certificates> certify(const Head& head, const CertifyOptions& options) {
     out.rope = head.rotation_unknown ? Figure::none(kUnknownPairs)
                : options.rotated     ? Figure(*options.rotated)
                                      : Figure(rotated(head, options.scaling));
+    // D = 1 with the best t and t' is the naive bound, whatever the search and its rounding ended with.
+    if (out.rope) out.rope.value = std::min(out.rope.value, out.naive.value);
   } else {
     out.interaction = interaction(out.norms);
     out.augmented = augmented(head, out.norms);

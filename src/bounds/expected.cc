@@ -111,8 +111,17 @@ TurnedScore turned_score(const UnitSide& q, const UnitSide& k, const spectrum::R
   return {dq.values, dk.values, u_square + w_square, turned_bias_product(q, k, rotation)};
 }
 
-// True where neither projection moves the score: it is a^T b for every input.
-bool is_constant(const UnitSide& q, const UnitSide& k) {
+bool is_zero(const UnitSide& side) {
+  return spectrum::trace(side.gram) == 0.0 && spectrum::norm2(side.bias) == 0.0;
+}
+
+// True where neither projection moves the score: it is a^T b for every input. Where R turns, B^T a = 0 at R = I says
+// nothing about other offsets: then the score is a^T R b, or one side is zero.
+bool is_constant(const UnitSide& q, const UnitSide& k, bool turned) {
+  if (turned) {
+    return (spectrum::trace(q.gram) == 0.0 && spectrum::trace(k.gram) == 0.0) || is_zero(q) ||
+           is_zero(k);
+  }
   const auto still = [](const UnitSide& side, const UnitSide& other) {
     return spectrum::trace(side.gram) == 0.0 ||
            spectrum::dot(other.bias, spectrum::multiply(side.gram, other.bias)) <= 0.0;
@@ -155,7 +164,15 @@ Status check(const Head& head, const ExpectedModel& model) {
 struct LogitTails::State {
   double scale = 1.0;  // of t: the score scale and both sides' units
   double probability = 0.0;
-  std::optional<double> constant;  // |S| of every input, where inputs do not matter
+  // Where inputs do not matter: |S| of a token with itself, and the largest of two tokens.
+  struct Constant {
+    double diagonal = 0.0;
+    double off_diagonal = 0.0;
+    [[nodiscard]] double of(bool off, bool on) const {
+      return std::max(off ? off_diagonal : 0.0, on ? diagonal : 0.0);
+    }
+  };
+  std::optional<Constant> constant;
   std::string_view no_diagonal;
   std::unique_ptr<Cumulant> off_diagonal;  // null: no pairs of tokens
   std::unique_ptr<Cumulant> diagonal;
@@ -173,7 +190,8 @@ struct LogitTails::State {
     return out;
   }
   [[nodiscard]] Figure solved(bool off, bool on) {
-    return scale * (constant ? *constant : solve(tails(off, on), std::log(probability)));
+    return scale *
+           (constant ? constant->of(off, on) : solve(tails(off, on), std::log(probability)));
   }
 };
 
@@ -206,14 +224,21 @@ Result<LogitTails> LogitTails::make(const Head& head, const ExpectedModel& model
     state->no_diagonal = head.cross_attention ? "cross-attention has no diagonal"
                                               : "the product of query and key rows was not given";
   }
-  if (is_constant(q, k)) {
-    state->constant = std::abs(spectrum::dot(q.bias, k.bias));
+  const auto tokens = static_cast<double>(model.context);
+  // Queries and keys of cross-attention are different tokens all.
+  const double pairs =
+      head.cross_attention ? tokens * tokens : tokens * (tokens - 1.0) / (model.causal ? 2.0 : 1.0);
+  const bool turned = !pairs_of(head).empty();
+  if (is_constant(q, k, turned)) {
+    State::Constant& constant = state->constant.emplace();
+    constant.diagonal = std::abs(spectrum::dot(q.bias, k.bias));
+    if (pairs > 0.0) {
+      constant.off_diagonal =
+          turned ? turned_bias_product(q, k, *head.rotation) : constant.diagonal;
+    }
     return LogitTails(std::move(state));
   }
 
-  const auto tokens = static_cast<double>(model.context);
-  const double pairs = tokens * (tokens - 1.0) / (model.causal ? 2.0 : 1.0);
-  const bool turned = !pairs_of(head).empty();
   Matrix cross;
   if (diagonal) {
     const double unit = std::ldexp(q.sphere * k.sphere, -(q.exponent + k.exponent));
@@ -276,7 +301,7 @@ Figure LogitTails::joint() { return state_->solved(true, true); }
 double LogitTails::exceedance(double limit) {
   if (!(state_->scale > 0.0)) return 0.0;
   const double t = limit / state_->scale;
-  if (state_->constant) return *state_->constant > t ? 1.0 : 0.0;
+  if (state_->constant) return state_->constant->of(true, true) > t ? 1.0 : 0.0;
   return bounds::exceedance(state_->tails(true, true), t);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bounds/upper.h"
 #include "ullage/spectrum/certificate.h"
 
 namespace ullage::bounds {
@@ -97,6 +98,11 @@ std::vector<double> qk_norm_amax(const QkNormSide& side,
     out.push_back(spectrum::round_up(std::sqrt(dimension) * norm.gain[g] + norm.bias[g]));
   }
   return out;
+}
+
+double qk_norm_length(const QkNormSide& side) {
+  return spectrum::round_up(std::sqrt(side.width) * spectrum::largest_magnitude(side.gain) +
+                            upper_norm(side.bias));
 }
 
 }  // namespace ullage::bounds

@@ -15,11 +15,12 @@ struct Extent {
   double error = 0.0;    // of the rounded one
 };
 
-Extent extent(const RoundedSide& side, const OperandRounding& rounding) {
+Extent extent(const RoundedSide& side, int head_dim, const OperandRounding& rounding) {
   const double root = std::sqrt(side.squared_norm);
   Extent out;
   out.longest = root * side.norm + side.bias;
-  out.error = rounding_growth(rounding) * (out.longest + root * side.beta_norm);
+  out.error = rounding_growth(rounding) * (out.longest + root * side.beta_norm) +
+              std::sqrt(head_dim) * rounding.floor;
   if (rounding.fp32_accumulation) {
     out.error += side.width * kFp32Unit * root * (side.frobenius + side.beta_frobenius);
   }
@@ -46,8 +47,8 @@ double rounding_growth(const OperandRounding& rounding) {
 
 double certificate_rounded(double certificate, const RoundedSide& query, const RoundedSide& key,
                            double scale, int head_dim, const OperandRounding& rounding) {
-  const Extent q = extent(query, rounding);
-  const Extent k = extent(key, rounding);
+  const Extent q = extent(query, head_dim, rounding);
+  const Extent k = extent(key, head_dim, rounding);
   double total =
       certificate + scale * (q.error * k.longest + k.error * q.longest + q.error * k.error);
   if (rounding.fp32_accumulation) {

@@ -59,11 +59,23 @@ Figure expected_figure(const LayerContext& context, const InputNorm& input,
 // q or k without QK-norm, as the kernel sees it.
 double kernel_amax(const LayerContext& context, const Folded& folded, const bounds::Side& side,
                    std::span<const bounds::Rows> rows) {
-  if (context.rotates && !context.pairing_known)
-    return spectrum::round_up(
-        rope_growth(context) *
-        (std::sqrt(side.squared_norm) * folded.rounded.norm + folded.rounded.bias));
-  const double bound = bounds::amax(rows, side.squared_norm);
+  // Where any two coordinates may be a pair, an entry may be as large as the whole vector is long.
+  const double bound =
+      context.rotates && !context.pairing_known
+          ? spectrum::round_up(
+                rope_growth(context) *
+                (std::sqrt(side.squared_norm) * folded.rounded.norm + folded.rounded.bias))
+          : bounds::amax(rows, side.squared_norm);
+  if (context.layer->clip_qkv == 0) return bound;
+  return std::min(bound, clip_limit(context));
+}
+
+// The same behind a QK-norm.
+double kernel_amax(const LayerContext& context, const bounds::QkNormSide& norm) {
+  const bool unknown =
+      context.rotates && !context.pairing_known && !context.layer->qk_norm->after_rope;
+  const double bound = unknown ? bounds::qk_norm_length(norm)
+                               : largest(bounds::qk_norm_amax(norm, pairs_after(context)));
   if (context.layer->clip_qkv == 0) return bound;
   return std::min(bound, clip_limit(context));
 }
@@ -112,9 +124,7 @@ AmaxFigures side_amax(const LayerContext& context, const Folded& folded,
     figures.projection = Figure::none(kResidual);
   }
   if (qk_norm != nullptr) {
-    double bound = largest(bounds::qk_norm_amax(*qk_norm, pairs_after(context)));
-    if (context.layer->clip_qkv > 0) bound = std::min(bound, clip_limit(context));
-    figures.kernel = bound;
+    figures.kernel = kernel_amax(context, *qk_norm);
     figures.expected = Figure::none("a QK-norm rescales q and k");
     return figures;
   }
@@ -150,7 +160,15 @@ ValueFigures value_amax(const LayerContext& context, const InputNorm& input,
     std::vector<double> product(squares.size());
     spectrum::row_products(stored, input.bias, product);
     bias.resize(product.size());
-    for (std::size_t i = 0; i < product.size(); ++i) bias[i] += product[i];
+    std::vector<double> stored_squares(squares.size());
+    if (!spectrum::row_norms_squared(stored, workspace, stored_squares)) return {};
+    const double beta = spectrum::norm2(input.bias);
+    for (std::size_t i = 0; i < product.size(); ++i) {
+      bias[i] += product[i];
+      const double error =
+          product_error(stored.width, std::sqrt(stored_squares[i]), beta, std::abs(bias[i]));
+      bias[i] += std::copysign(error, bias[i]);
+    }
   }
   const std::vector<bounds::Rows> rows = bounds::rows_of(squares, bias);
   double bound = bounds::amax(rows, input.squared_norm);

@@ -37,9 +37,15 @@ Result<LayerContext> make_context(const checkpoint::AttentionLayer& layer,
   using checkpoint::RopePairing;
   result.rotates = rope.pairing != RopePairing::none;
   result.pairing_known = rope.pairing != RopePairing::unknown;
-  if (!result.rotates || !result.pairing_known) return result;
+  if (!result.rotates) return result;
   // Latent attention keeps its rotated part apart: the rotation is of that part alone.
   const int width = layer.latent ? layer.latent->query_rope.rows : layer.head_dim;
+  if (!result.pairing_known) {
+    // Any coordinate may be one that turns, or one that does not.
+    if (const double factor = std::abs(rope.attention_factor); factor > 1)
+      result.rope_factor.assign(static_cast<std::size_t>(width), factor);
+    return result;
+  }
   const auto pairing = rope.pairing == RopePairing::half_split ? spectrum::Pairing::half_split
                                                                : spectrum::Pairing::interleaved;
   // Angles that follow two-dimensional positions have no frequency a pair, and no bound asks for it.

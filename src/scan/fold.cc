@@ -54,8 +54,9 @@ void finish_fold(const HeadRows& stored, const checkpoint::InputNorm& input,
                  std::span<const double> projection_bias, spectrum::GramWorkspace& workspace,
                  Folded& out) {
   out.input = &input;
-  out.finite =
-      out.finite && out.gram.exponent == 0 && all_finite(input.bias) && all_finite(projection_bias);
+  out.finite = out.finite && all_finite(input.bias) && all_finite(projection_bias);
+  out.out_of_range = out.finite && out.gram.exponent != 0;
+  out.finite = out.finite && !out.out_of_range;
   if (!out.finite) return;
   out.bias.assign(projection_bias.begin(), projection_bias.end());
   out.bias_error = 0;
@@ -64,18 +65,20 @@ void finish_fold(const HeadRows& stored, const checkpoint::InputNorm& input,
     spectrum::row_products(stored, input.bias, product);
     out.bias.resize(product.size());
     for (std::size_t i = 0; i < product.size(); ++i) out.bias[i] += product[i];
-    // row_products: 2 width u |row||beta| a row; the addition: u |a|.
-    const double weights = frobenius(stored, workspace);
-    out.bias_error =
-        spectrum::round_up(0x1p-53 * (2.0 * stored.width * weights * spectrum::norm2(input.bias) +
-                                      2 * spectrum::norm2(out.bias)));
+    out.bias_error = product_error(stored.width, frobenius(stored, workspace),
+                                   spectrum::norm2(input.bias), spectrum::norm2(out.bias));
   }
   out.norm = spectrum::bounded_norm(out.gram);
   out.finite = std::isfinite(out.norm.bound) && all_finite(out.bias);
+  out.out_of_range = !out.finite;
   if (out.finite) out.rounded = rounded_side(stored, input, out, workspace);
 }
 
 }  // namespace
+
+double product_error(int width, double weights, double beta, double sum) {
+  return spectrum::round_up(0x1p-53 * (2.0 * width * weights * beta + 2 * sum));
+}
 
 HeadRows folded_rows(HeadRows stored, const checkpoint::InputNorm& input) {
   stored.gain = input.gain;
@@ -105,6 +108,13 @@ void fold_precisely(const HeadRows& stored, const checkpoint::InputNorm& input,
   out.finite = spectrum::gram(folded_rows(stored, input), spectrum::Arithmetic::precise, workspace,
                               out.gram);
   finish_fold(stored, input, projection_bias, workspace, out);
+}
+
+const char* refusal_of(std::initializer_list<const Folded*> sides) {
+  const bool in_range = std::any_of(sides.begin(), sides.end(), [](const Folded* side) {
+    return !side->finite && !side->out_of_range;
+  });
+  return in_range ? "weights are not finite" : "weights are out of the range that FP64 squares";
 }
 
 bounds::Side bounds_side(const Folded& folded, std::span<const double> rope_factor) {

@@ -23,7 +23,6 @@ using spectrum::Arithmetic;
 using spectrum::HeadRows;
 using spectrum::Matrix;
 
-constexpr const char* kNotFinite = "weights are not finite";
 constexpr const char* kUnboundedInput = "the layer reads the residual stream, which no norm bounds";
 
 // An estimate where no bound is asked for.
@@ -74,17 +73,19 @@ Sides choose_sides(const LayerContext& context, const LayerInput& input, const H
 void fill_spectrum(const LayerContext& context, const Sides& sides, HeadResult& out) {
   const Matrix& query = sides.query->gram.values;
   const Matrix& key = sides.key->gram.values;
-  const double sigma = sides.sigma.estimate;
+  // Three estimates, each with its own rounding.
+  const double norm_query = sides.query->norm.estimate, norm_key = sides.key->norm.estimate;
+  const double sigma = std::min(sides.sigma.estimate, norm_query * norm_key);
   out.sigma = sigma;
-  out.sigma_query = sides.query->norm.estimate;
-  out.sigma_key = sides.key->norm.estimate;
+  out.sigma_query = norm_query;
+  out.sigma_key = norm_key;
   // |A^T B|_F^2 = tr(A A^T B B^T): both symmetric, so the sum of products of entries.
   double squares = 0;
   for (int i = 0; i < query.rows(); ++i) squares += spectrum::dot(query.row(i), key.row(i));
   squares = std::max(squares, 0.0);
   out.frobenius = std::sqrt(squares);
   if (sigma > 0)
-    out.stable_rank = std::min(squares / (sigma * sigma), static_cast<double>(query.rows()));
+    out.stable_rank = std::clamp(squares / (sigma * sigma), 1.0, static_cast<double>(query.rows()));
   else
     out.stable_rank = Figure::none("all weights zero");
   if (context.options->spectra)
@@ -107,7 +108,7 @@ bounds::Head make_head(const LayerContext& context, const bounds::Side& query,
 }
 
 void put_certificates(const LayerContext& context, int head, const bounds::Certificates& found,
-                      const Figure& context_bound, HeadResult& out) {
+                      HeadResult& out) {
   HeadBounds& bounds = out.bounds;
   bounds.naive = to_figure(found.naive);
   bounds.interaction = to_figure(found.interaction);
@@ -117,24 +118,24 @@ void put_certificates(const LayerContext& context, int head, const bounds::Certi
   bounds.clip = to_figure(found.clip);
   bounds.latent = Figure::none("no latent attention");
   bounds.certificate_by = std::string(found.by);
-  double before_cap = found.before_cap;
-  if (context_bound.known() && context_bound.value() < before_cap) {
-    bounds.rope = context_bound;
-    before_cap = context_bound.value();
-    bounds.certificate_by = "rope";
-  }
   const double cap = context.layer->soft_cap;
-  bounds.before_cap = before_cap;
-  bounds.certificate = cap > 0 ? Figure(spectrum::round_up(bounds::soft_capped(before_cap, cap)))
-                               : bounds.before_cap;
+  bounds.before_cap = found.before_cap;
+  bounds.certificate = cap > 0
+                           ? Figure(spectrum::round_up(bounds::soft_capped(found.before_cap, cap)))
+                           : bounds.before_cap;
   bounds.additive_bias = additive_bias(context, head);
 }
 
-bounds::OperandRounding rounding_of(const LayerContext& context, double cast_unit) {
+// Of a BF16 forward pass; `cast`: what q and k are cast to at last, or null.
+bounds::OperandRounding rounding_of(const LayerContext& context, const formats::Format* cast) {
   bounds::OperandRounding rounding;
   rounding.unit = formats::kBf16.unit_roundoff();
   rounding.rope = context.rotates ? bounds::RopeArithmetic::operand : bounds::RopeArithmetic::none;
-  rounding.cast_unit = cast_unit;
+  rounding.floor = 0.5 * formats::kBf16.min_subnormal();
+  if (cast != nullptr) {
+    rounding.cast_unit = cast->unit_roundoff();
+    rounding.floor += 0.5 * cast->min_subnormal();
+  }
   return rounding;
 }
 
@@ -149,12 +150,12 @@ void fill_rounded(const LayerContext& context, const Sides& sides, HeadResult& o
     return rounded;
   };
   const bounds::RoundedSide query = side(*sides.query), key = side(*sides.key);
-  const auto certify = [&](double cast_unit) -> Figure {
+  const auto certify = [&](const formats::Format* cast) -> Figure {
     return bounds::certificate_rounded(before_cap, query, key, context.score_scale,
-                                       context.layer->head_dim, rounding_of(context, cast_unit));
+                                       context.layer->head_dim, rounding_of(context, cast));
   };
-  out.bounds.certificate_bf16 = certify(0);
-  out.bounds.certificate_e4m3 = certify(formats::kE4M3.unit_roundoff());
+  out.bounds.certificate_bf16 = certify(nullptr);
+  out.bounds.certificate_e4m3 = certify(&formats::kE4M3);
 }
 
 void fill_published(const LayerContext& context, const bounds::Side& query, const bounds::Side& key,
@@ -324,7 +325,7 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
          pass);
   }
   out.finite = workspace.query.finite && key.folded.finite;
-  if (!out.finite) return fill_none(kNotFinite, out);
+  if (!out.finite) return fill_none(refusal_of({&workspace.query, &key.folded}), out);
   out.sigma_weights = stored_sigma(pair, key, workspace);
   const Sides sides = choose_sides(context, input, pair, key, workspace);
   fill_spectrum(context, sides, out);
@@ -350,8 +351,7 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
   }
   const auto found = norm ? certify_qk_norm(context, *norm) : bounds::certify(view, options);
   if (!found.ok()) return fill_none(found.error().what, out);
-  put_certificates(context, head, *found,
-                   norm || layer.clip_qkv > 0 ? Figure() : rope.context_bound, out);
+  put_certificates(context, head, *found, out);
   if (norm || layer.clip_qkv > 0) {
     const char* why = norm ? "a QK-norm rescales q and k" : "q, k and v are clipped";
     out.bounds.certificate_bf16 = out.bounds.certificate_e4m3 = Figure::none(why);

@@ -1,5 +1,6 @@
 #include "scan/head_rope.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ullage/spectrum/certificate.h"
@@ -40,7 +41,10 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
   if (unbiased.t_k > 0) unbiased.norm_k = 0;
   unbiased.t_q = unbiased.t_k = 0;
   const spectrum::Side q1{&query_gram, {}, 1}, k1{&key_gram, {}, 1};
-  const double product = spectrum::certified_scaled(context.rotation, q1, k1, unbiased);
+  double product = spectrum::certified_scaled(context.rotation, q1, k1, unbiased);
+  if (plain)  // at D = 1
+    product =
+        std::min(product, spectrum::round_up(sides.query->norm.bound * sides.key->norm.bound));
   rope.bound = product;
   // Without biases the logit's certificate is the same product, times the lengths of both inputs.
   if (query.bias.empty() && key.bias.empty())
@@ -49,15 +53,16 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
   if (context.turns.offsets.empty())
     rope.supremum_sampled = Figure::none("angles follow two-dimensional positions, not offsets");
   else
-    rope.supremum_sampled = spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
-                                                       context.turns, kSupremumSteps)
-                                .value;
+    rope.supremum_sampled =
+        std::min(product, spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
+                                                     context.turns, kSupremumSteps)
+                              .value);
   if (context.options->exact_context && !context.turns.offsets.empty() && bounded) {
     spectrum::ContextOptions cells;
     cells.context = static_cast<double>(context.model.context);
     cells.both_signs = !context.layer->causal;
     const auto found = spectrum::bounded_context(context.rotation, q, k, work.scaling, cells);
-    work.context_bound = spectrum::round_up(context.score_scale * found.bound);
+    work.certificate = spectrum::round_up(context.score_scale * found.bound);
   }
   return work;
 }

@@ -23,8 +23,9 @@ struct Sides {
 struct RopeWork {
   spectrum::Scaling scaling;
   bool searched = false;
-  std::optional<double> certificate;  // of the logit, where it costs nothing more
-  Figure context_bound;  // --exact-context: certified over the offsets of the context alone
+  // Of the score of the computed biases, where it costs nothing more or is wanted over the context's offsets alone
+  // (--exact-context).
+  std::optional<double> certificate;
 };
 
 RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds::Side& query,

@@ -42,7 +42,8 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
   // A bias before an inner norm has no effect on the bound, and kv_b has none.
   fold_precisely(key_nope, input.key, {}, workspace.grams, workspace.precise_key);
   out.finite = workspace.query.finite && workspace.precise_key.finite && key_rope.finite;
-  if (!out.finite) return fill_none("weights are not finite", out);
+  if (!out.finite)
+    return fill_none(refusal_of({&workspace.query, &workspace.precise_key, &key_rope}), out);
   fill_none(kNoSpectrum, out);
 
   const bounds::Side query = bounds_side(workspace.query, stacked_factor(context));
@@ -68,11 +69,16 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
   const auto largest = [](const bounds::Side& side, std::span<const std::array<int, 2>> pairs) {
     return bounds::amax(bounds::rows_of(side, pairs), side.squared_norm);
   };
+  // Of two coordinates that turn together and are not known: the diagonal of a square.
+  const auto turned = [&](const bounds::Side& side, std::span<const std::array<int, 2>> pairs) {
+    const double bound = largest(side, pairs);
+    return view.rotation_unknown ? spectrum::round_up(std::sqrt(2.0) * bound) : bound;
+  };
   const bounds::Side query_before = bounds_side(workspace.query, {});
   const bounds::Side rope_before = bounds_side(key_rope, {});
   const auto pairs = bounds::shifted(context.rotation.pairs, layer.query.rows);
-  out.amax_query = largest(query, pairs);
-  out.amax_key = std::max(largest(nope, {}), largest(rope, context.rotation.pairs));
+  out.amax_query = turned(query, pairs);
+  out.amax_key = std::max(largest(nope, {}), turned(rope, context.rotation.pairs));
   out.amax_projection_query = largest(query_before, {});
   out.amax_projection_key = std::max(largest(nope, {}), largest(rope_before, {}));
   out.amax_expected_query = out.amax_expected_key = Figure::none(kNoExpected);

@@ -274,13 +274,13 @@ void merge_use(const HeadResult& other, HeadResult& into) {
   const bool tighter = other.bounds.certificate.known() && into.bounds.certificate.known() &&
                        other.bounds.certificate.value() > into.bounds.certificate.value();
   if (tighter) into.bounds.certificate_by = other.bounds.certificate_by;
-  std::size_t at = 0;
-  for_each_figure(into, [&](const char*, const char*, Figure& figure, const char*) {
-    const Figure& second = *others[at++];
+  const auto take_larger = [](const Figure& second, Figure& figure) {
     if (figure.known() && (!second.known() || second.value() > figure.value())) figure = second;
-  });
-  if (!other.bounds.expected_before_cap.known())
-    into.bounds.expected_before_cap = other.bounds.expected_before_cap;
+  };
+  std::size_t at = 0;
+  for_each_figure(
+      into, [&](const char*, const char*, Figure& figure, const char*) { take_larger(*others[at++], figure); });
+  take_larger(other.bounds.expected_before_cap, into.bounds.expected_before_cap);
   into.finite = into.finite && other.finite;
 }
 

@@ -32,8 +32,17 @@ Figure headroom_bits(const HeadResult& head, double format_max) {
   const Figure& logit =
       bounds.expected_before_cap.known() ? bounds.expected_before_cap : bounds.before_cap;
   if (!logit.known()) return Figure::none(logit.why());
-  if (logit.value() == 0) return Figure::none("all weights zero");
+  if (logit.value() == 0)
+    return Figure::none(bounds.before_cap.value() == 0 ? "all weights zero"
+                                                       : "the expected logit is zero");
   return {std::log2(format_max) - std::log2(logit.value())};
+}
+
+bool lacks_headroom(const HeadResult& head, double format_max, double least_bits) {
+  if (!head.finite) return true;
+  const Figure bits = headroom_bits(head, format_max);
+  if (bits.known()) return bits.value() < least_bits;
+  return head.bounds.before_cap.known() && head.bounds.before_cap.value() > format_max;
 }
 
 }  // namespace ullage::scan

@@ -100,11 +100,15 @@ Result<ScanResult> scan(const checkpoint::Container& container,
       });
   ULLAGE_TRY(std::move(status));
   if (!any_finite(result)) {
-    const bool named = !result.not_finite.empty();
-    return Error{
-        Code::nothing_to_scan, "every head has NaN or infinite weights",
-        named ? result.not_finite.front().tensor : shown_name, "finite weights",
-        named ? std::to_string(result.not_finite.front().count) + " NaN or infinite values" : ""};
+    if (result.not_finite.empty())
+      return Error{Code::nothing_to_scan,
+                   "every head has weights out of the range that FP64 squares",
+                   shown_name,
+                   "magnitudes from 1e-130 to 1e130",
+                   {}};
+    return Error{Code::nothing_to_scan, "every head has NaN or infinite weights",
+                 result.not_finite.front().tensor, "finite weights",
+                 std::to_string(result.not_finite.front().count) + " NaN or infinite values"};
   }
   result.bytes_read = container.store.bytes_read();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

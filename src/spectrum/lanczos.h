@@ -49,7 +49,9 @@ class TopRitzValue {
     constexpr std::size_t kBetweenChecks = 4;
     diagonal_.push_back(alpha);
     scale_ = std::max(scale_, std::abs(alpha) + beta);
-    const bool ended = !(beta > 8.0 * epsilon_ * scale_);
+    // What is left of a vector that is all rounding couples copies of the largest eigenvalue, which then creep upwards.
+    constexpr double kRounding = 64.0;
+    const bool ended = !(beta > kRounding * epsilon_ * scale_);
     if (ended || last || diagonal_.size() % kBetweenChecks == 0) {
       const double value = largest_of_tridiagonal(diagonal_, off_);
       const bool settled = !(value - value_ > tolerance_ * std::abs(value));
@@ -105,12 +107,24 @@ double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
   return top.value();
 }
 
+// How far a vector of unit A-length may reach, |A|^(1/2) |x|, before rounding, of epsilon |A| |x| in A x, takes its place: in
+// FP32 to a part in 10^5, in FP64, where nothing finer is at hand, to all but its first digits.
+template <class T>
+inline constexpr double kLongest = sizeof(T) == sizeof(float) ? 64.0 : 1e7;
+
+// What lanczos_products finds.
+struct ProductSquares {
+  std::vector<double> values;
+  bool resolved =
+      true;  // false: a recurrence ended at a vector beyond kLongest, and its value may be too small
+};
+
 // Largest eigenvalues of B_i A for positive semidefinite operators, `count` of them side by side, which are
 // |A^(1/2) B_i^(1/2)|^2: Lanczos' recurrence in the inner product x^T A y, where B A is symmetric, so that neither is
 // factored. apply_a(x, y) and apply_b(x, y) take and give `count` vectors, `padded` apart. At most `steps` steps.
 template <class T, class ApplyA, class ApplyB>
-std::vector<double> lanczos_products(int count, int size, int padded, double tolerance, int steps,
-                                     ApplyA apply_a, ApplyB apply_b) {
+ProductSquares lanczos_products(int count, int size, int padded, double tolerance, int steps,
+                                ApplyA apply_a, ApplyB apply_b) {
   const auto n = static_cast<std::size_t>(padded);
   const auto vectors = static_cast<std::size_t>(count);
   std::vector<T> before(n * vectors), current(n * vectors), next(n * vectors);
@@ -125,11 +139,23 @@ std::vector<double> lanczos_products(int count, int size, int padded, double tol
   const auto length_of = [&](const T* x, const T* a_x) {
     return std::sqrt(std::max(kernels.dot(x, a_x, n), T(0)));
   };
+  // Where A is close to singular, what is left of a vector may lie in its null space but for rounding.
+  ProductSquares out;
+  double largest = 0.0;  // of |A x|^2 / x^T A x, so about |A|
+  const auto lost = [&](const T* x, const T* a_x, T length) {
+    if (!(length > T(0))) return false;
+    const double square = static_cast<double>(length) * static_cast<double>(length);
+    largest = std::max(largest, static_cast<double>(kernels.dot(a_x, a_x, n)) / square);
+    const bool beyond =
+        largest * static_cast<double>(kernels.dot(x, x, n)) > kLongest<T> * kLongest<T> * square;
+    if (beyond) out.resolved = false;
+    return beyond;
+  };
   std::vector<T> beta_before(vectors);
   std::vector<bool> ended(vectors);
   for (std::size_t b = 0; b < vectors; ++b) {
     const T length = length_of(&current[b * n], &image[b * n]);
-    ended[b] = !(length > T(0));
+    ended[b] = !(length > T(0)) || lost(&current[b * n], &image[b * n], length);
     for (std::size_t i = b * n; i < b * n + n && !ended[b]; ++i) {
       current[i] /= length;
       image[i] /= length;
@@ -149,8 +175,8 @@ std::vector<double> lanczos_products(int count, int size, int padded, double tol
     for (std::size_t b = 0; b < vectors; ++b) {
       if (ended[b]) continue;
       const T beta = length_of(&next[b * n], &next_image[b * n]);
-      ended[b] =
-          top[b].add(static_cast<double>(alpha[b]), static_cast<double>(beta), step == steps);
+      const bool last = step == steps || lost(&next[b * n], &next_image[b * n], beta);
+      ended[b] = top[b].add(static_cast<double>(alpha[b]), static_cast<double>(beta), last);
       if (ended[b]) continue;
       const T inverse = T(1) / beta;
       for (std::size_t i = b * n; i < b * n + n; ++i) {
@@ -163,8 +189,7 @@ std::vector<double> lanczos_products(int count, int size, int padded, double tol
       beta_before[b] = beta;
     }
   }
-  std::vector<double> out;
-  for (const TopRitzValue& value : top) out.push_back(std::max(value.value(), 0.0));
+  for (const TopRitzValue& value : top) out.values.push_back(std::max(value.value(), 0.0));
   return out;
 }
 

@@ -58,13 +58,12 @@ void turn(const Rotation& rotation, const double* cosines, const double* sines, 
 
 // |A^T R_t B|^2 for each offset, G_A and G_B given as products with kSymmetricBlock vectors, `padded` apart.
 template <class T, class Multiply>
-std::vector<double> squares_at(const Rotation& rotation, int padded, double tolerance, int steps,
-                               const SampledTurns& turns, Multiply multiply_a,
-                               Multiply multiply_b) {
+ProductSquares squares_at(const Rotation& rotation, int padded, double tolerance, int steps,
+                          const SampledTurns& turns, Multiply multiply_a, Multiply multiply_b) {
   const std::span<const double> offsets = turns.offsets;
   const std::size_t pairs = rotation.pairs.size();
   const bool kept = turns.cosines.size() == offsets.size() * pairs;
-  std::vector<double> out;
+  ProductSquares out;
   const std::size_t width = at(padded);
   std::vector<T> turned(width * kSymmetricBlock);
   for (std::size_t begin = 0; begin < offsets.size(); begin += kSymmetricBlock) {
@@ -84,7 +83,7 @@ std::vector<double> squares_at(const Rotation& rotation, int padded, double tole
              x + i * width);
       }
     };
-    const std::vector<double> squares =
+    const ProductSquares block =
         lanczos_products<T>(kSymmetricBlock, rotation.head_dim, padded, tolerance, steps,
                             multiply_a, [&](const T* x, T* y) {
                               std::copy_n(x, turned.size(), turned.data());
@@ -92,7 +91,9 @@ std::vector<double> squares_at(const Rotation& rotation, int padded, double tole
                               multiply_b(turned.data(), y);
                               turn_all(1.0, y);
                             });
-    out.insert(out.end(), squares.begin(), squares.begin() + static_cast<std::ptrdiff_t>(count));
+    out.values.insert(out.values.end(), block.values.begin(),
+                      block.values.begin() + static_cast<std::ptrdiff_t>(count));
+    out.resolved = out.resolved && block.resolved;
   }
   return out;
 }
@@ -132,9 +133,10 @@ Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k
   const Matrix& g_a = augmented_gram(q, scaling.t_q, room_a);
   const Matrix& g_b = augmented_gram(k, scaling.t_k, room_b);
   const int most = steps > 0 ? steps : most_lanczos_steps(rotation.head_dim);
-  std::vector<double> squares;
+  ProductSquares squares;
   double unit = 1.0;
-  if (rotation.head_dim > kSingleFrom) {
+  const bool single = rotation.head_dim > kSingleFrom;
+  if (single) {
     const SingleSymmetric a(g_a), b(g_b);
     unit = std::ldexp(1.0, a.half_exponent() + b.half_exponent());
     using Multiply = std::function<void(const float*, float*)>;
@@ -142,7 +144,9 @@ Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k
         rotation, a.padded(), kSingleTolerance, most, turns,
         [&](const float* x, float* y) { a.multiply_block(x, y); },
         [&](const float* x, float* y) { b.multiply_block(x, y); });
-  } else {
+  }
+  if (!single || !squares.resolved) {
+    unit = 1.0;
     const Square a(g_a), b(g_b);
     const auto multiply = symmetric_kernels<double>().multiply_block;
     using Multiply = std::function<void(const double*, double*)>;
@@ -152,8 +156,8 @@ Supremum sampled_supremum(const Rotation& rotation, const Side& q, const Side& k
         [&](const double* x, double* y) { multiply(b.row(0), b.stride(), b.size(), x, y); });
   }
   Supremum best;
-  for (std::size_t i = 0; i < squares.size(); ++i) {
-    const double value = std::sqrt(squares[i]) * unit;
+  for (std::size_t i = 0; i < squares.values.size(); ++i) {
+    const double value = std::sqrt(squares.values[i]) * unit;
     if (value > best.value) best = {value, turns.offsets[i]};
   }
   best.value *= column_factor(q, scaling.t_q) * column_factor(k, scaling.t_k);

@@ -74,12 +74,14 @@ void evaluate(Searched& q, Searched& k, Scaling& scaling) {
                   (column_factor(k.side, scaling.t_k) * scaling.norm_k);
 }
 
+// Of the rows of each group, the largest of them 1: D's own size changes nothing but what over- and underflows. A side of
+// zeros, which no D balances, has ones.
 std::vector<double> group_norms(const Matrix& g, const std::vector<int>& group, int groups) {
   std::vector<double> out(at(groups));
   for (int i = 0; i < g.rows(); ++i) out[at(group[at(i)])] += std::max(g(i, i), 0.0);
-  for (double& value : out) value = std::sqrt(value);
   const double largest = *std::max_element(out.begin(), out.end());
-  for (double& value : out) value = std::max(value, std::max(kFloor * largest, 1e-300));
+  for (double& value : out)
+    value = largest > 0.0 ? std::max(std::sqrt(value / largest), kFloor) : 1.0;
   return out;
 }
 

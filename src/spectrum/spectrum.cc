@@ -82,13 +82,14 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
   assert(g_a.rows() == g_b.rows());
   if (g_a.rows() > kSingleFrom) {
     const SingleSymmetric a(g_a), b(g_b);
-    const double square = lanczos_products<float>(
+    const ProductSquares found = lanczos_products<float>(
         1, a.size(), a.padded(), kSingleTolerance, most_lanczos_steps(a.size()),
         [&](const float* x, float* y) { a.multiply(x, y); },
-        [&](const float* x, float* y) { b.multiply(x, y); })[0];
+        [&](const float* x, float* y) { b.multiply(x, y); });
+    const double square = found.values[0];
     // FP32 is off by a few units of |A|^2 |B|^2: enough where the product does not cancel.
     constexpr double kKept = 0.05;
-    if (square > kKept * a.row_sum() * b.row_sum())
+    if (found.resolved && square > kKept * a.row_sum() * b.row_sum())
       return std::ldexp(std::sqrt(square), a.half_exponent() + b.half_exponent());
   }
   constexpr double kTolerance = 1e-8;  // of the square
@@ -99,9 +100,10 @@ double sigma_of_product(const Matrix& g_a, const Matrix& g_b) {
       symmetric_kernels<double>().multiply(g.row(0), g.stride(), g.size(), x, y);
     };
   };
-  const double square = lanczos_products<double>(1, a.g.size(), a.g.extent(), kTolerance,
-                                                 most_lanczos_steps(a.g.size()), product_with(a.g),
-                                                 product_with(b.g))[0];
+  const double square =
+      lanczos_products<double>(1, a.g.size(), a.g.extent(), kTolerance,
+                               most_lanczos_steps(a.g.size()), product_with(a.g), product_with(b.g))
+          .values[0];
   return std::ldexp(std::sqrt(square), a.exponent + b.exponent);
 }
 

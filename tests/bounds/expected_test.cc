@@ -93,6 +93,25 @@ std::vector<double> project(const Projection& p, const std::vector<double>& n) {
   return out;
 }
 
+// N queries against N keys of other tokens, each pair alike: N^2 tails of one Gaussian form.
+TEST(Expected, cross_attention_has_as_many_pairs_as_tokens_squared) {
+  std::mt19937_64 random(11);
+  const Side query = made::side({made::gaussian(4, 8, 0.3, random), {}, false});
+  const Side key = made::side({Matrix(4, 8), {1.0, -2.0, 0.5, 0.0}, false});
+  Head head{.query = query, .key = key};
+  head.cross_attention = true;
+  const double length =
+      std::sqrt(spectrum::dot(key.bias, spectrum::multiply(query.gram, key.bias)));
+  for (const int tokens : {1, 2, 8}) {
+    for (const bool causal : {false, true}) {
+      Result<LogitTails> tails = LogitTails::make(head, {tokens, 1e-3, causal});
+      ASSERT_TRUE(tails.ok());
+      EXPECT_NEAR(tails->joint().value, length * std::sqrt(2.0 * std::log(2e3 * tokens * tokens)),
+                  1e-5 * length);
+    }
+  }
+}
+
 struct Maxima {
   double off = 0.0;
   double on = 0.0;
@@ -419,6 +438,53 @@ TEST(Expected, HeadsWithoutRandomness) {
   const double length = std::sqrt(spectrum::dot(b.bias, spectrum::multiply(rows.gram, b.bias)));
   EXPECT_NEAR(tails->off_diagonal().value, length * std::sqrt(2.0 * std::log(2.0 * 4950.0 / 1e-3)),
               1e-5 * length);
+}
+
+// Orthogonal at offset 0, and turned into each other at others: a^T b = 0 says nothing about the rest of a sequence.
+TEST(Expected, WhatTurnsIsNotConstant) {
+  constexpr int kWidth = 8;
+  const spectrum::Rotation rotation = made::rotation(4, 4, true);  // coordinates 0 and 2, 1 and 3
+  const Side a = made::side({Matrix(4, kWidth), {3.0, 0.0, 0.0, 0.0}, false});
+  const Side b = made::side({Matrix(4, kWidth), {0.0, 0.0, 2.0, 0.0}, false});
+  const Matrix none(4, 4);
+  Head biases{.query = a, .key = b};
+  biases.cross = &none;
+  biases.rotation = &rotation;
+  Result<LogitTails> tails = LogitTails::make(biases, {100, 1e-3, true});
+  ASSERT_TRUE(tails.ok());
+  EXPECT_DOUBLE_EQ(tails->off_diagonal().value, 6.0);
+  EXPECT_EQ(tails->diagonal().value, 0.0);
+  EXPECT_DOUBLE_EQ(tails->joint().value, 6.0);
+  EXPECT_EQ(tails->exceedance(5.9), 1.0);
+  EXPECT_EQ(tails->exceedance(6.1), 0.0);
+
+  // The key reads one coordinate of the input: the score is 3 cos(angle) n_0 times a row of 2.
+  Matrix rows(4, kWidth);
+  rows(2, 0) = 2.0;
+  const Side key = made::side({rows, {}, false});
+  Head reads{.query = a, .key = key};
+  reads.cross = &none;
+  reads.rotation = &rotation;
+  tails = LogitTails::make(reads, {12, 0.1, true});
+  ASSERT_TRUE(tails.ok());
+  EXPECT_LT(tails->diagonal().value, 1e-5);
+  std::mt19937_64 random(12);
+  const Model model{.q = {Matrix(4, kWidth), a.bias, false},
+                    .k = {rows, {}, false},
+                    .query = a,
+                    .key = key,
+                    .cross = none,
+                    .rotation = rotation,
+                    .turned = true};
+  int above = 0;
+  double largest = 0.0;
+  for (int s = 0; s < 300; ++s) {
+    const double seen = simulate(model, 12, true, random).off;
+    above += seen > tails->off_diagonal().value ? 1 : 0;
+    largest = std::max(largest, seen);
+  }
+  EXPECT_LE(above, 45);
+  EXPECT_LE(tails->off_diagonal().value, 2.0 * largest);
 }
 
 TEST(Expected, OneTokenHasADiagonalOnly) {

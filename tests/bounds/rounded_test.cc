@@ -125,10 +125,18 @@ TEST(Rounded, NoRoundedForwardPassExceedsIt) {
     const int width = *rc::gen::element(8, 32);
     const bool with_beta = *rc::gen::arbitrary<bool>();
     const bool fp8 = *rc::gen::arbitrary<bool>();
+    // From where most of q is in E4M3's normal range to where all of it is below its least subnormal.
+    const double size = *rc::gen::element(1.0, 0x1p-6, 0x1p-10);
     const RopeArithmetic rope =
         *rc::gen::element(RopeArithmetic::none, RopeArithmetic::fp32, RopeArithmetic::operand);
     Layer q = make(head_dim, width, with_beta, random);
     Layer k = make(head_dim, width, with_beta, random);
+    for (Layer* side : {&q, &k}) {
+      for (int i = 0; i < head_dim; ++i) {
+        for (double& value : side->w.row(i)) value *= size;
+        side->bias[static_cast<std::size_t>(i)] *= size;
+      }
+    }
     if (*rc::gen::arbitrary<bool>()) {  // A^T B = 0
       for (int i = 0; i < head_dim; ++i) {
         Layer& zeroed = i % 2 == 0 ? q : k;
@@ -147,6 +155,7 @@ TEST(Rounded, NoRoundedForwardPassExceedsIt) {
     OperandRounding rounding;
     rounding.rope = rope;
     rounding.cast_unit = fp8 ? 0x1p-4 : 0.0;
+    rounding.floor = fp8 ? 0x1p-10 : 0.0;
     const double bound =
         certificate_rounded(certificate, numbers(q), numbers(k), 1.0, head_dim, rounding);
     RC_ASSERT(bound >= certificate);
@@ -176,12 +185,8 @@ TEST(Rounded, NoRoundedForwardPassExceedsIt) {
         kr = turned(kr, rotation.pairs, std::vector<double>(angles.size(), 0.3), rope);
       }
       if (fp8) {
-        // A descale that keeps entries in E4M3's normal range, as its unit asks; what is below it is tiny.
         for (std::vector<double>* x : {&qr, &kr}) {
-          for (double& value : *x) {
-            const double unit = 0x1p-6;
-            value = std::abs(value) < 0x1p-6 * unit ? value : e4m3(value / unit) * unit;
-          }
+          for (double& value : *x) value = e4m3(value);
         }
       }
       RC_ASSERT(score(qr, kr) <= bound);
@@ -214,6 +219,10 @@ TEST(Rounded, GrowthAndTerms) {
   const double sums = 5.0 + 0.5 * (e_q * 12.0 + e_k * 9.0 + e_q * e_k) +
                       0.5 * 8 * 0x1p-24 * (9.0 + e_q) * (12.0 + e_k);
   EXPECT_NEAR(certificate_rounded(5.0, q, k, 0.5, 8, {}), sums, 1e-9);
+  // sqrt(8) times the floor longer, each.
+  const double f_q = 9.0 * eta + std::sqrt(8) * 0.25, f_k = 12.0 * eta + std::sqrt(8) * 0.25;
+  EXPECT_NEAR(certificate_rounded(5.0, q, k, 0.5, 8, {.floor = 0.25, .fp32_accumulation = false}),
+              5.0 + 0.5 * (f_q * 12.0 + f_k * 9.0 + f_q * f_k), 1e-9);
 }
 
 }  // namespace

@@ -46,6 +46,21 @@ TEST(HeadroomBits, OfNothingIsNotANumber) {
   EXPECT_EQ(headroom_bits(head, 448).why(), "no norm");
 }
 
+TEST(LacksHeadroom, BelowTheThresholdOrNothingIsKnown) {
+  EXPECT_TRUE(lacks_headroom(head_with(112, 1000), 448, 2.5));
+  EXPECT_FALSE(lacks_headroom(head_with(112, 1000), 448, 2));
+  HeadResult head = head_with(1, 1);
+  head.finite = false;
+  EXPECT_TRUE(lacks_headroom(head, 448, -100));
+}
+
+TEST(LacksHeadroom, WithoutAFigureTheCertificateDecides) {
+  EXPECT_FALSE(lacks_headroom(head_with(0, 0), 448, 1));
+  EXPECT_FALSE(lacks_headroom(head_with(0, 448), 448, 1));
+  EXPECT_TRUE(lacks_headroom(head_with(0, 449), 448, 1));
+  EXPECT_EQ(headroom_bits(head_with(0, 449), 448).why(), "the expected logit is zero");
+}
+
 TEST(Figures, HaveUniqueNamesAndRopeOnlyWhereThereIsOne) {
   HeadResult head;
   const std::size_t without = figures_of(head).size();

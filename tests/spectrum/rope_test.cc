@@ -174,9 +174,10 @@ TEST(Vectors, BalanceIsTheClosedForm) {
     const Scaling got = balanced_scaling(head.rotation, {&a.values, {}, 1.0}, {&b.values, {}, 1.0});
     const auto want = head.expect["D_balance"].get<std::vector<double>>();
     if (got.d[0] == 1.0 && got.d[1] == 1.0) continue;  // D = 1 was better
+    const double unit = got.d[static_cast<std::size_t>(head.rotation.pairs[0][0])] / want[0];
     for (std::size_t p = 0; p < head.rotation.pairs.size(); ++p) {
       for (const int i : head.rotation.pairs[p]) {
-        EXPECT_NEAR(got.d[static_cast<std::size_t>(i)], want[p], 1e-9 * want[p]);
+        EXPECT_NEAR(got.d[static_cast<std::size_t>(i)], unit * want[p], 1e-9 * unit * want[p]);
       }
     }
   }
@@ -376,6 +377,28 @@ TEST(Rope, ZeroHeads) {
   const Scaling alone = optimal_scaling(rotation, biased, biased);
   EXPECT_GE(certified_scaled(rotation, biased, biased, alone), 25.0);
   EXPECT_LE(alone.value, 25.1);
+}
+
+// One side reads its input by one row, the other is a bias along it: |A^T b| at offset 0. Balancing rows against zeros took
+// D so far that D G D underflowed.
+TEST(Rope, AgainstABiasAlone) {
+  const Matrix zero(4, 4);
+  const Rotation rotation = make(4, 4, Pairing::half_split);
+  for (const double size : {1.0, 1e-20, 1e-24, 1e-30, 1e-60, 1e30}) {
+    Matrix rows(4, 4);
+    rows(0, 0) = size * size;
+    rows(1, 1) = 1e-2 * size * size;
+    const std::vector<double> bias = {1e15, 0.0, 0.0, 0.0};
+    const Side reads{&rows, {}, 2.0}, constant{&zero, bias, 2.0};
+    const double attained = 2.0 * size * 1e15;
+    for (const bool swapped : {false, true}) {
+      const Side& q = swapped ? constant : reads;
+      const Side& k = swapped ? reads : constant;
+      const Scaling scaling = optimal_scaling(rotation, q, k);
+      EXPECT_GE(certified_scaled(rotation, q, k, scaling), attained) << size;
+      EXPECT_LE(certified_scaled(rotation, q, k, scaling), attained * 1.00001) << size;
+    }
+  }
 }
 
 TEST(Rope, SampledOffsets) {

@@ -69,7 +69,8 @@ struct CertifyOptions {
   std::optional<double> query_norm = std::nullopt;
   std::optional<double> key_norm = std::nullopt;
   std::optional<double> sigma = std::nullopt;
-  std::optional<double> rotated = std::nullopt;  // the rotated bound, score scale included
+  // The rotated bound on the computed biases' score, score scale included, where the caller has one.
+  std::optional<double> rotated = std::nullopt;
   // Of the rotated bound; null: spectrum::optimal_scaling's.
   const spectrum::Scaling* scaling = nullptr;
   // The norms behind the sides where Head::between says so: adds their closed form.

@@ -17,7 +17,7 @@ namespace ullage::bounds {
 struct ExpectedModel {
   std::int64_t context = 2048;  // N tokens
   double probability = 1e-6;    // P, for one head and sequence
-  bool causal = false;          // N (N - 1)/2 ordered pairs instead of N (N - 1)
+  bool causal = false;  // N (N - 1)/2 ordered pairs instead of N (N - 1); cross-attention: N^2
 };
 
 // Why there is no expected figure for a head, or empty: QK-norm, clip, and inputs that no norm fed.

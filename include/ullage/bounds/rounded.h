@@ -12,11 +12,13 @@ enum class RopeArithmetic {
 };
 
 // The roundings of q (and of k) on the way from the normalised input to the score. Units are
-// relative: 2^-8 BF16, 2^-11 FP16, 2^-4 E4M3, 2^-3 E5M2; they hold in a format's normal range.
+// relative: 2^-8 BF16, 2^-11 FP16, 2^-4 E4M3, 2^-3 E5M2; they hold in a format's normal range, and `floor` below it.
 struct OperandRounding {
   double unit = 0x1p-8;  // of n, x and q: one rounding each
   RopeArithmetic rope = RopeArithmetic::none;
-  double cast_unit = 0.0;         // of a final cast of q and k to FP8; 0: none
+  double cast_unit = 0.0;  // of a final cast of q and k to FP8; 0: none
+  double floor =
+      0.0;  // of an entry of q and k as they are multiplied: half the least subnormal, 2^-10 of E4M3
   bool fp32_accumulation = true;  // products are summed in FP32; false: exactly
 };
 
@@ -35,7 +37,7 @@ struct RoundedSide {
 double rounding_growth(const OperandRounding& rounding);
 
 //   certificate + s (e_q K + e_k Q + e_q e_k),
-//   Q = sqrt(d)|A| + |a|, e_q = eta (Q + sqrt(d)|W_Q diag(beta)|), K and e_k likewise;
+//   Q = sqrt(d)|A| + |a|, e_q = eta (Q + sqrt(d)|W_Q diag(beta)|) + sqrt(d_h) floor, K and e_k likewise;
 // FP32 sums add d 2^-24 sqrt(d)(|A|_F + |W_Q diag(beta)|_F) to e_q, and s d_h 2^-24 (Q + e_q)(K + e_k)
 // to the whole. Ours: each rounding moves q by at most u of the magnitudes that enter
 // it. Holds for plain projections only (no QK-norm, clipping or latent attention between).

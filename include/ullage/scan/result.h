@@ -139,4 +139,8 @@ std::vector<NamedFigure> figures_of(const HeadResult& head);
 // where there is no expected figure.
 Figure headroom_bits(const HeadResult& head, double format_max);
 
+// What --fail-under refuses: headroom below `least_bits`; weights that are not finite; no headroom figure beside a
+// certificate that the format does not hold.
+bool lacks_headroom(const HeadResult& head, double format_max, double least_bits);
+
 }  // namespace ullage::scan

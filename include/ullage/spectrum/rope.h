@@ -55,7 +55,7 @@ struct Scaling {
   double norm_k = 0.0;
 };
 
-// D = 1 or D_p = sqrt(|B_p|_F / |A_p|_F), norms floored at 1e-6 of their largest, whichever is better, with
+// D = 1 or D_p = sqrt(|B_p|_F / |A_p|_F), each norm over its side's largest and floored at 1e-6, whichever is better, with
 // t^2 = r |Da|/|DA|, t'^2 = r' |D^-1 b|/|D^-1 B|: never worse than the naive bound.
 Scaling balanced_scaling(const Rotation& rotation, const Side& q, const Side& k);
 
