@@ -55,6 +55,7 @@ struct FirstInput {
       {};  // of the normed embedding or of the tokens, where the tensor exists
   std::string_view tokens = {}, positions = {};  // embedding tables
   bool sinusoidal = false;                       // positions may be computed instead of stored
+  bool segments = false;  // rows of `tokens` may be added a second time, as token types
 };
 
 struct NormRow {

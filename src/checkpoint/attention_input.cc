@@ -45,6 +45,7 @@ Result<InputNorm> read_first(const Stack& stack) {
   ULLAGE_ASSIGN(double bound, token_norm_bound(stack.tower, *tokens, projection, width));
   ULLAGE_ASSIGN(const bool scaled, truth(stack.tower.config, "scale_embedding", false));
   if (scaled) bound *= std::sqrt(static_cast<double>(width));
+  if (first.segments) bound *= 2;
   std::string name(tokens->name);
   if (positions != nullptr) {
     ULLAGE_ASSIGN(const double of_positions,

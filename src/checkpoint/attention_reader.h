@@ -128,6 +128,8 @@ class RopeReader {
   // `head_dim`: of the part of a head that RoPE sees.
   Result<Rope> read(int layer, int head_dim) const;
   bool turns(int layer) const;
+  // The config has rope_scaling and rope_parameters.
+  bool two_sections() const { return passed_over_.has_value(); }
   // LongRoPE: the angles are those of contexts up to the original one.
   bool short_factors() const { return short_factors_; }
   // M-RoPE: tokens of images have a time, a row and a column; the angles are those of text.
@@ -136,7 +138,7 @@ class RopeReader {
  private:
   RopeReader(const Tower& tower, const Row& row) : tower_(&tower), row_(&row) {}
   std::string_view type_of(int layer) const;
-  Result<Config> parameters(int layer) const;
+  Result<Rope> read_as(std::optional<Config> section, bool older, int layer, int head_dim) const;
 
   const Tower* tower_;
   const Row* row_;
@@ -145,8 +147,9 @@ class RopeReader {
   int period_ = 0, no_rope_period_ = 0;
   std::string letters_;  // "LLLG"
   bool always_ = true;
-  std::optional<Config> section_;  // rope_parameters, or what stands for it
-  bool older_ = false;             // section_ is rope_scaling
+  std::optional<Config> section_;      // rope_parameters, or what stands for it
+  bool older_ = false;                 // section_ is rope_scaling
+  std::optional<Config> passed_over_;  // rope_parameters beside rope_scaling
   bool short_factors_ = false, several_axes_ = false;
 };
 // What latent attention multiplies its scale by under YaRN.

@@ -119,6 +119,17 @@ Result<Common> read_common(const Tower& tower, const Row& row) {
   return common;
 }
 
+// Two factors that are finite each may have a product that is not, and weights would be blamed for it.
+Status check_factors(const Stack& stack, const AttentionLayer& layer) {
+  const double factor = layer.rope.attention_factor;
+  if (std::isfinite(layer.score_scale * factor * factor)) return {};
+  return Error{Code::config_invalid,
+               "the score scale times the square of RoPE's attention factor is not finite",
+               stack.tower.config.where(),
+               {},
+               std::to_string(layer.score_scale) + " and " + std::to_string(factor)};
+}
+
 // The module that holds q and k.
 std::string module_name(const Stack& stack, LayerKey at) {
   std::string name = stack.name(at.layer, at.part, probe_of(stack.row));
@@ -145,6 +156,7 @@ Result<AttentionLayer> read_layer(const Stack& stack, const Common& common, Laye
   if (row.latent != nullptr) {
     ULLAGE_TRY(read_latent(stack, at, inputs.front(), layer));
     ULLAGE_ASSIGN(layer.rope, common.rope.read(at.layer, layer.latent->query_rope.rows));
+    ULLAGE_TRY(check_factors(stack, layer));
     return layer;
   }
   ULLAGE_ASSIGN(QueryKeyValue projections, read_projections(stack, at));
@@ -171,6 +183,7 @@ Result<AttentionLayer> read_layer(const Stack& stack, const Common& common, Laye
     layer.temperature_scale = common.temperature_scale;
     layer.temperature_floor = common.temperature_floor;
   }
+  ULLAGE_TRY(check_factors(stack, layer));
   ULLAGE_TRY(read_position_bias(stack, at, layer));
   return layer;
 }
@@ -184,6 +197,11 @@ Result<std::vector<AttentionLayer>> read_stack(const Tower& tower, const Row& ro
                 read_head_shape(tower, row, group.prefix, group.layers.front()));
   const Stack stack = {tower, row, group.prefix, shape};
   ULLAGE_ASSIGN(const Common common, read_common(tower, row));
+  if (common.rope.two_sections())
+    tower.assumptions.push_back(
+        "The config has rope_scaling and rope_parameters: the first is taken, as transformers "
+        "does, and the "
+        "larger attention factor of both.");
   if (common.rope.short_factors())
     tower.assumptions.push_back(
         "LongRoPE: the angles are those of the short factors, which hold up to "

@@ -52,7 +52,9 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
     rope.supremum_sampled = spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
                                                        context.turns, kSupremumSteps)
                                 .value;
-  if (context.options->exact_context && !context.turns.offsets.empty() && bounded) {
+  const bool known_angles =
+      static_cast<double>(context.model.context) <= context.layer->rope.angles_until;
+  if (context.options->exact_context && known_angles && !context.turns.offsets.empty() && bounded) {
     spectrum::ContextOptions cells;
     cells.context = static_cast<double>(context.model.context);
     cells.both_signs = !context.layer->causal;

@@ -220,3 +220,43 @@ def test_help_teaches(ullage):
     for command in ("scan", "explain", "diff", "scales", "reproduce"):
         run = ullage(command, "--help")
         assert run.returncode == 0 and f"ullage {command}" in run.stdout
+
+
+def largest_certificate(report):
+    return max(head["bounds"]["certificate"] for layer in report["layers"] for head in layer["heads"])
+
+
+def test_rope_scaling_beside_rope_parameters(ullage, tmp_path):
+    """transformers takes rope_scaling; equal positions turn nothing, so factor^2 |A^T B| is attained."""
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+            "rope_scaling": {"rope_type": "yarn", "factor": 1e6, "original_max_position_embeddings": 16}}
+    tensors = made.llama(tmp_path / "model", layers=1, heads=1, kv_heads=1, config=rope)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
+    gain, q, k = (tensors[f"model.layers.0.{name}.weight"].astype(np.float64) for name in ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj"))
+    factor = 1 + 0.1 * np.log(1e6)
+    attained = factor**2 * 32 / np.sqrt(8) * np.linalg.norm((q * gain).T @ (k * gain), 2)
+    assert largest_certificate(report) >= attained
+
+
+def test_exact_context_where_the_angles_change_with_the_length(ullage, tmp_path):
+    """LongRoPE beyond the trained context: the long factors turn, under which this score is attained."""
+    def edit(tensors):
+        q, k = (np.zeros((4, 4), np.float32) for _ in range(2))
+        q[:2, 0] = 1
+        k[:3, 1] = np.cos(3.0), 1, np.sin(3.0)
+        tensors["model.layers.0.self_attn.q_proj.weight"], tensors["model.layers.0.self_attn.k_proj.weight"] = q, k
+        tensors["model.layers.0.input_layernorm.weight"] = np.ones(4, np.float32)
+
+    rope = {"max_position_embeddings": 512, "rope_theta": 4.0,
+            "rope_scaling": {"type": "longrope", "short_factor": [100.0, 100.0], "long_factor": [100.0, 6400.0],
+                             "original_max_position_embeddings": 64, "attention_factor": 1.0}}
+    made.llama(tmp_path / "model", layers=1, heads=1, kv_heads=1, head_dim=4, width=4, edit=edit, config=rope)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json", "--exact-context", "--context", "320")
+    t = np.arange(320)
+    attained = 0.5 * 4 * np.max(np.abs(np.cos(t / 100 - 3.0) + np.cos(t * 0.5 / 6400)))
+    assert attained > 3.99 and largest_certificate(report) >= attained
+    assert any("--exact-context has no effect" in text for text in report["assumptions"])
+    short = report_of(ullage, tmp_path / "model", tmp_path / "b.json", "--exact-context", "--context", "64")
+    t = np.arange(64)
+    attained = 0.5 * 4 * np.max(np.abs(np.cos(t / 100 - 3.0) + np.cos(t * 0.5 / 100)))
+    assert attained <= largest_certificate(short) < 4 and not any("no effect" in text for text in short["assumptions"])

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,6 +62,9 @@ struct Rope {
   std::vector<double>
       inverse_frequency;        // radians a position, one a pair; empty if not one_dimensional
   bool one_dimensional = true;  // false: angles follow 2-D patches, not j - i
+  // Tokens up to which inverse_frequency holds: beyond, dynamic NTK and LongRoPE have other angles. 0: never,
+  // where a config can be read in two ways or tokens of images have angles of their own.
+  double angles_until = std::numeric_limits<double>::infinity();
 };
 
 enum class QkNormKind { rms, layer };
