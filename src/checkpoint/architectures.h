@@ -132,6 +132,13 @@ enum class PositionBias : std::uint8_t {
   unread,        // announced by an unknown architecture
 };
 
+// A factor on q that grows with the position.
+enum class Temperature : std::uint8_t {
+  none,
+  llama4,   // attn_temperature_tuning on layers without RoPE
+  in_rope,  // ministral3: llama_4_scaling_beta of the RoPE section
+};
+
 // Multi-head latent attention; dimensions where the config omits them.
 struct LatentRow {
   int query_rank = 0, kv_rank = 0, nope = 0, rope = 0, value = 0;
@@ -158,13 +165,17 @@ struct Row {
   double soft_cap_absent = 0;      // where the file omits it
   std::string_view clip = {};      // config key
   PositionBias bias = PositionBias::none;
-  bool temperature = false;  // llama4: attn_temperature_tuning on layers without RoPE
+  Temperature temperature = Temperature::none;
   bool causal = true;
   std::string_view memory_norm =
       {};  // cross-attention: the encoder's last norm; {last}: its last layer
   bool cross = false;
   bool shared = false;  // albert: few physical layers serve all depths
   bool hybrid = false;  // only some layers hold attention
+  bool value_normed = false;
+  // gemma3n: config key; the last layers, so many, use keys and values of the last layer before them of their type.
+  std::string_view shared_kv = {};
+  int shared_kv_absent = 0;
   KvRule kv = KvRule::config;
   std::string_view heads_key = {}, head_dim_key = {}, hidden_key = {},
                    depth_key = {};  // before the usual

@@ -119,6 +119,7 @@ struct Reader {
       for (const Row& row : guess.rows) rows.push_back(&row);
     }
     ULLAGE_TRY(read_tower(text_tower, rows, Side::text, model.layers));
+    if (!guess.rows.empty()) mark_guessed(type);
     ULLAGE_ASSIGN(model.max_positions, read_max_positions(text));
     const Status vision = read_vision(wrapper);
     if (!vision.ok() && wrapper.both_required) return vision.error();
@@ -158,12 +159,13 @@ struct Reader {
   void assume_guess(const Guess& guess, const std::string& type) {
     model.assumptions.push_back("model_type " + shown(type) +
                                 " is not known; by the names of its tensors it is read like " +
-                                guess.like + ".");
+                                guess.like +
+                                ". Its figures are estimates: no certificate is given.");
     const Row& row = guess.rows.front();
     if (row.rope == RopePairing::unknown)
       model.assumptions.push_back(
           "Rotary position embeddings are assumed, and which coordinates they pair is not known: "
-          "only bounds that hold for any pairing are given.");
+          "estimates take pairs half a head apart.");
     else if (row.rope == RopePairing::none)
       model.assumptions.push_back("No rotary position embeddings are assumed.");
     model.assumptions.push_back(
@@ -174,6 +176,13 @@ struct Reader {
                                   " is assumed.");
     if (row.qk_norm)
       model.assumptions.push_back("Queries and keys are assumed to be normed before any rotation.");
+  }
+
+  // What is read so far is of a model type that the table lacks: a certificate would be of one reading.
+  void mark_guessed(const std::string& type) {
+    for (AttentionLayer& layer : model.layers)
+      layer.guessed = "model_type " + shown(type) +
+                      " is not known: which norm, gain and scale its scores have is a guess";
   }
 
   Status read() {
@@ -206,6 +215,7 @@ struct Reader {
     assume_guess(guess, type);
     for (const Row& row : guess.rows) rows.push_back(&row);
     ULLAGE_TRY(read_tower(tower(config, type), rows, Side::only, model.layers));
+    mark_guessed(type);
     ULLAGE_ASSIGN(model.max_positions, read_max_positions(config));
     return {};
   }

@@ -1,6 +1,7 @@
-// Rows for a model type that the table lacks: the tensors' names say which known shape it has, and what
-// they leave open is taken so that every bound stays one (RoPE of unknown pairing, no RMS norm taken for a
-// LayerNorm, an input whose norm is not found for the residual stream).
+// Rows for a model type that the table lacks: the tensors' names say which known shape it has. Names do not
+// say whether a gain is w or 1 + w, which scale a score has, or what is added to q and k, so no bound is
+// claimed (AttentionLayer::guessed). What they leave open is taken so that figures are rather too large (no RMS
+// norm taken for a LayerNorm, an input whose norm is not found for the residual stream).
 #include <array>
 
 #include "checkpoint/attention_reader.h"

@@ -200,7 +200,7 @@ Result<Projection> read_projection(const Tower& tower, const ProjectionPlan& pla
   return projection;
 }
 
-Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at) {
+Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at, LayerKey source) {
   const Row& row = stack.row;
   const HeadShape& shape = stack.shape;
   const std::uint64_t d = shape.head_dim, heads = shape.heads, kv = shape.kv_heads;
@@ -218,10 +218,10 @@ Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at) {
   switch (row.layout) {
     case Fused::separate: {
       query.stride = row.gated_query ? 2 * d : d;
-      key.name = stack.name(at.layer, at.part, row.key);
+      key.name = stack.name(source.layer, source.part, row.key);
       key.outputs = kv * d;
       key.what = std::to_string(kv) + " key and value heads x head size " + std::to_string(d);
-      value.name = stack.name(at.layer, at.part, row.value);
+      value.name = stack.name(source.layer, source.part, row.value);
       ULLAGE_ASSIGN(const Matrix matrix,
                     find_matrix(stack.tower, value.name, storage_of(stack.tower, row)));
       if (matrix.outputs == 0 || matrix.outputs % kv != 0 || matrix.outputs / kv > kMaxHeadDim)

@@ -90,7 +90,8 @@ struct QueryKeyValue {
   Projection query, key, value;
 };
 // `memory_width`: of the key side's input.
-Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at);
+// Keys and values may be those of another layer, `source`.
+Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at, LayerKey source);
 // One projection of `heads` heads of `rows` rows; `first_row(head)` in a tensor of `outputs` rows.
 struct ProjectionPlan {
   std::string name;  // without ".weight"
@@ -103,7 +104,7 @@ struct ProjectionPlan {
   std::string what;                     // how the expected number of rows comes about
 };
 Result<Projection> read_projection(const Tower& tower, const ProjectionPlan& plan);
-Result<QkNorm> read_qk_norm(const Stack& stack, const QkNormRow& row, LayerKey at);
+Result<QkNorm> read_qk_norm(const Stack& stack, const QkNormRow& row, LayerKey at, LayerKey source);
 
 // ---- attention_latent.cc
 
@@ -128,6 +129,13 @@ class RopeReader {
   // `head_dim`: of the part of a head that RoPE sees.
   Result<Rope> read(int layer, int head_dim) const;
   bool turns(int layer) const;
+  std::string_view type_of(
+      int layer) const;  // "full_attention" and the like; empty: layers have no types
+  // Of the section that counts: ministral3's factor on q grows with the position.
+  struct Temperature {
+    double beta = 0, floor = 1;
+  };
+  Result<Temperature> temperature() const;
   // The config has rope_scaling and rope_parameters.
   bool two_sections() const { return passed_over_.has_value(); }
   // LongRoPE: the angles are those of contexts up to the original one.
@@ -137,7 +145,6 @@ class RopeReader {
 
  private:
   RopeReader(const Tower& tower, const Row& row) : tower_(&tower), row_(&row) {}
-  std::string_view type_of(int layer) const;
   Result<Rope> read_as(std::optional<Config> section, bool older, int layer, int head_dim) const;
 
   const Tower* tower_;

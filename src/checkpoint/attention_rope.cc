@@ -186,6 +186,17 @@ Status scale_longrope(Rope& rope, const Parameters& parameters) {
   return {};
 }
 
+// What the config class assumes where a file says nothing on RoPE.
+Result<std::optional<Config>> class_section(const Tower& tower) {
+  const Config& config = tower.config;
+  const bool silent = config.kind("rope_parameters|rope_scaling") == Config::Kind::absent &&
+                      !config.has("rope_theta|global_rope_theta|rope_local_base_freq");
+  if (!silent || tower.defaults.rope_parameters.empty()) return std::optional<Config>();
+  ULLAGE_ASSIGN(Config section,
+                Config::parse(std::string(tower.defaults.rope_parameters), config.where()));
+  return std::optional<Config>(std::move(section));
+}
+
 }  // namespace
 
 Result<RopeReader> RopeReader::open(const Tower& tower, const Row& row) {
@@ -233,12 +244,9 @@ Result<RopeReader> RopeReader::open(const Tower& tower, const Row& row) {
     reader.section_ = std::move(scaling);
     reader.older_ = true;
   }
-  const bool silent = !reader.section_ && config.kind("rope_scaling") == Config::Kind::absent &&
-                      !config.has("rope_theta|global_rope_theta|rope_local_base_freq");
-  if (silent && !tower.defaults.rope_parameters.empty()) {
-    ULLAGE_ASSIGN(reader.section_,
-                  Config::parse(std::string(tower.defaults.rope_parameters), config.where()));
-    reader.older_ = false;
+  if (!reader.section_) {
+    ULLAGE_ASSIGN(reader.section_, class_section(tower));
+    if (reader.section_) reader.older_ = false;
   }
   if (reader.section_) {
     ULLAGE_ASSIGN(const Scaling scaling, scaling_of({&*reader.section_, &config}));
@@ -385,10 +393,33 @@ Result<Rope> RopeReader::read_as(std::optional<Config> section, bool older, int 
   return rope;
 }
 
+Result<RopeReader::Temperature> RopeReader::temperature() const {
+  Temperature largest;
+  for (const std::optional<Config>* section : {&section_, &passed_over_}) {
+    if (!*section) continue;
+    const Parameters parameters = {&**section, &tower_->config};
+    ULLAGE_ASSIGN(const auto beta, parameters.number("llama_4_scaling_beta"));
+    if (beta.value_or(0) == 0) continue;
+    if (!(*beta > 0))
+      return Error{Code::config_invalid, "this number must not be negative",
+                   tower_->config.where() + ": llama_4_scaling_beta", "0 or more",
+                   std::to_string(*beta)};
+    ULLAGE_ASSIGN(const TrainedContext trained, trained_context(parameters));
+    double floor = trained.least();
+    if (floor == 0) {
+      ULLAGE_ASSIGN(floor, parameters.positive("max_position_embeddings"));
+    }
+    largest.floor = largest.beta == 0 ? floor : std::min(largest.floor, floor);
+    largest.beta = std::max(largest.beta, *beta);
+  }
+  return largest;
+}
+
 Result<double> latent_scale_factor(const Tower& tower) {
   double largest = 0;
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const std::optional<Config> section = tower.config.section(key);
+  ULLAGE_ASSIGN(const std::optional<Config> of_class, class_section(tower));
+  for (const auto& section :
+       {tower.config.section("rope_scaling"), tower.config.section("rope_parameters"), of_class}) {
     if (!section || section->keys().empty()) continue;
     const Parameters parameters = {&*section, &tower.config};
     ULLAGE_ASSIGN(const Scaling scaling, scaling_of(parameters));

@@ -106,10 +106,16 @@ Result<Common> read_common(const Tower& tower, const Row& row) {
   if (row.qk_norm) {
     ULLAGE_ASSIGN(common.qk_norm, holds(config, row.qk_norm->when));
   }
-  if (row.temperature) {
+  if (row.temperature == Temperature::llama4) {
     ULLAGE_ASSIGN(common.temperature, truth(config, "attn_temperature_tuning", true));
     ULLAGE_ASSIGN(common.temperature_scale, positive(config, "attn_scale", 0.1));
     ULLAGE_ASSIGN(common.temperature_floor, positive(config, "floor_scale", 8192));
+  }
+  if (row.temperature == Temperature::in_rope) {
+    ULLAGE_ASSIGN(const RopeReader::Temperature growth, common.rope.temperature());
+    common.temperature = growth.beta > 0;
+    common.temperature_scale = growth.beta;
+    common.temperature_floor = growth.floor;
   }
   // Encoders can be built as decoders, and some decoders as encoders.
   ULLAGE_ASSIGN(const bool decoder, truth(config, "is_decoder", false));
@@ -137,6 +143,26 @@ std::string module_name(const Stack& stack, LayerKey at) {
   return name;
 }
 
+// The layer whose keys and values `at` uses.
+Result<LayerKey> key_source(const Stack& stack, const Common& common, LayerKey at,
+                            const LayerGroup& group) {
+  const Row& row = stack.row;
+  if (row.shared_kv.empty()) return at;
+  const Config& config = stack.tower.config;
+  ULLAGE_ASSIGN(const auto stated, config.optional_integer(kDepthKeys, {1, kMaxLayers}));
+  ULLAGE_ASSIGN(const auto shared, config.optional_integer(row.shared_kv, {0, kMaxLayers}));
+  const int depth = static_cast<int>(stated.value_or(group.layers.back().layer + 1));
+  const int first = depth - static_cast<int>(shared.value_or(row.shared_kv_absent));
+  if (at.layer < first || first == depth) return at;
+  for (int layer = first - 1; layer >= 0; --layer)
+    if (common.rope.type_of(layer) == common.rope.type_of(at.layer)) return LayerKey{layer, 0};
+  return Error{Code::config_invalid,
+               "no layer before those that share keys is of their type",
+               config.where() + ": " + std::string(row.shared_kv),
+               std::string(common.rope.type_of(at.layer)),
+               {}};
+}
+
 Result<AttentionLayer> read_layer(const Stack& stack, const Common& common, LayerKey at,
                                   const LayerGroup& group) {
   const Row& row = stack.row;
@@ -150,16 +176,22 @@ Result<AttentionLayer> read_layer(const Stack& stack, const Common& common, Laye
   layer.stack = row.stack;
   layer.causal = common.causal;
   layer.cross = row.cross;
+  layer.value_normed = row.value_normed;
   layer.query_heads = stack.shape.heads;
   layer.kv_heads = stack.shape.kv_heads;
   ULLAGE_ASSIGN(std::vector<InputNorm> inputs, read_inputs(stack, at, group.layers));
   if (row.latent != nullptr) {
     ULLAGE_TRY(read_latent(stack, at, inputs.front(), layer));
     ULLAGE_ASSIGN(layer.rope, common.rope.read(at.layer, layer.latent->query_rope.rows));
+    if (common.temperature) {
+      layer.temperature_scale = common.temperature_scale;
+      layer.temperature_floor = common.temperature_floor;
+    }
     ULLAGE_TRY(check_factors(stack, layer));
     return layer;
   }
-  ULLAGE_ASSIGN(QueryKeyValue projections, read_projections(stack, at));
+  ULLAGE_ASSIGN(const LayerKey source, key_source(stack, common, at, group));
+  ULLAGE_ASSIGN(QueryKeyValue projections, read_projections(stack, at, source));
   layer.query = std::move(projections.query);
   layer.key = std::move(projections.key);
   layer.value = std::move(projections.value);
@@ -168,6 +200,9 @@ Result<AttentionLayer> read_layer(const Stack& stack, const Common& common, Laye
   if (row.cross) {
     ULLAGE_ASSIGN(InputNorm memory, read_memory(stack, layer.key.width));
     layer.inputs.push_back({std::move(inputs.front()), std::move(memory)});
+  } else if (source != at) {
+    ULLAGE_ASSIGN(std::vector<InputNorm> keys, read_inputs(stack, source, group.layers));
+    layer.inputs.push_back({std::move(inputs.front()), std::move(keys.front())});
   } else {
     for (InputNorm& input : inputs) layer.inputs.push_back({input, input});
   }
@@ -175,11 +210,11 @@ Result<AttentionLayer> read_layer(const Stack& stack, const Common& common, Laye
   ULLAGE_ASSIGN(layer.rope, common.rope.read(at.layer, layer.head_dim));
   const bool turns = common.rope.turns(at.layer);
   if (common.qk_norm && (turns || !row.qk_norm->rope_layers_only)) {
-    ULLAGE_ASSIGN(layer.qk_norm, read_qk_norm(stack, *row.qk_norm, at));
+    ULLAGE_ASSIGN(layer.qk_norm, read_qk_norm(stack, *row.qk_norm, at, source));
   }
   layer.soft_cap = common.soft_cap;
   layer.clip_qkv = common.clip;
-  if (common.temperature && !turns) {
+  if (common.temperature && (row.temperature == Temperature::in_rope || !turns)) {
     layer.temperature_scale = common.temperature_scale;
     layer.temperature_floor = common.temperature_floor;
   }

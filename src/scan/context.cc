@@ -30,18 +30,22 @@ Result<LayerContext> make_context(const checkpoint::AttentionLayer& layer,
   result.layer = &layer;
   result.options = &options;
   result.model = {context, options.probability, layer.causal};
-  result.score_scale = std::abs(layer.score_scale) * temperature(layer, context);
+  result.temperature = temperature(layer, context);
+  result.score_scale = std::abs(layer.score_scale) * result.temperature;
   for (std::size_t i = 0; i < kReportedFormats.size(); ++i)
     result.format_max[i] = formats::find_format(kReportedFormats[i])->max_finite();
   const checkpoint::Rope& rope = layer.rope;
   using checkpoint::RopePairing;
   result.rotates = rope.pairing != RopePairing::none;
   result.pairing_known = rope.pairing != RopePairing::unknown;
-  if (!result.rotates || !result.pairing_known) return result;
+  result.no_certificate = layer.guessed;
+  if (!result.pairing_known && layer.guessed.empty())
+    result.no_certificate = "the pairing of this architecture's RoPE is not known";
+  if (!result.rotates) return result;
   // Latent attention keeps its rotated part apart: the rotation is of that part alone.
   const int width = layer.latent ? layer.latent->query_rope.rows : layer.head_dim;
-  const auto pairing = rope.pairing == RopePairing::half_split ? spectrum::Pairing::half_split
-                                                               : spectrum::Pairing::interleaved;
+  const auto pairing = rope.pairing == RopePairing::interleaved ? spectrum::Pairing::interleaved
+                                                                : spectrum::Pairing::half_split;
   // Angles that follow two-dimensional positions have no frequency a pair, and no bound asks for it.
   std::vector<double> frequencies = rope.inverse_frequency;
   if (!rope.one_dimensional) frequencies.assign(static_cast<std::size_t>(rope.rotary_dim / 2), 0);

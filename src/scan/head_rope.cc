@@ -11,7 +11,6 @@ using spectrum::Matrix;
 
 // Of Lanczos' recurrence at each sampled offset: from below whatever their number.
 constexpr int kSupremumSteps = 8;
-constexpr const char* kUnknownPairing = "the pairing of this architecture's RoPE is not known";
 
 }  // namespace
 
@@ -20,10 +19,6 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
   RopeWork work;
   if (!context.rotates) return work;
   RopeResult& rope = out.rope.emplace();
-  if (!context.pairing_known) {
-    rope.bound = rope.supremum_sampled = Figure::none(kUnknownPairing);
-    return work;
-  }
   work.searched = true;
   const Matrix query_gram = bounds::inflated(query), key_gram = bounds::inflated(key);
   const bool bounded = std::isfinite(query.squared_norm) && std::isfinite(key.squared_norm);

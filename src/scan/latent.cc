@@ -50,7 +50,6 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
   const bounds::Side rope = bounds_side(key_rope, context.rope_factor);
   bounds::LatentHead view{
       .query = query, .key_nope = nope, .key_rope = rope, .rotation = context.rotation};
-  view.rotation_unknown = context.rotates && !context.pairing_known;
   view.scale = context.score_scale;
   bounds::LatentOptions options;
   options.soft_cap = layer.soft_cap;
@@ -71,7 +70,10 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
   const bounds::Side query_before = bounds_side(workspace.query, {});
   const bounds::Side rope_before = bounds_side(key_rope, {});
   const auto pairs = bounds::shifted(context.rotation.pairs, layer.query.rows);
-  out.amax_query = largest(query, pairs);
+  AmaxFigures seen;
+  seen.kernel = largest(query, pairs);
+  scale_amax(context, seen);
+  out.amax_query = seen.kernel;
   out.amax_key = std::max(largest(nope, {}), largest(rope, context.rotation.pairs));
   out.amax_projection_query = largest(query_before, {});
   out.amax_projection_key = std::max(largest(nope, {}), largest(rope_before, {}));

@@ -163,6 +163,88 @@ TEST(ArchitectureConfig, Llama4NormsAndTemperatureByLayer) {
   EXPECT_EQ(made.layer(3).temperature_floor, 64);
 }
 
+TEST(ArchitectureConfig, Ministral3TemperatureIsOfItsRopeSection) {
+  const auto layer = [](const std::string& more) {
+    const Made made =
+        read_made(llama_config("\"head_dim\": 4" + more, "ministral3"), llama_tensors());
+    EXPECT_EQ(made.problem(), "");
+    return made.model.ok() ? made.layer() : AttentionLayer{};
+  };
+  const AttentionLayer given = layer(
+      R"(, "rope_parameters": {"rope_type": "yarn", "factor": 2.0, "llama_4_scaling_beta": 0.5,
+                                     "original_max_position_embeddings": 16})");
+  EXPECT_EQ(given.temperature_scale, 0.5);
+  EXPECT_EQ(given.temperature_floor, 16);
+  EXPECT_NE(given.rope.pairing, RopePairing::none);
+  EXPECT_EQ(layer("").temperature_scale, 0.1);
+  EXPECT_EQ(layer("").temperature_floor, 16384);
+  EXPECT_EQ(layer(", \"rope_theta\": 10000.0").temperature_scale, 0);
+}
+
+TEST(ArchitectureConfig, Mistral4IsLatentWithATemperature) {
+  Tensors latent;
+  const std::string at = "model.layers.0.self_attn.";
+  latent.add(at + "q_a_proj.weight", {8, 16})
+      .add(at + "q_a_layernorm.weight", {8})
+      .add(at + "q_b_proj.weight", {4 * 6, 8})
+      .add(at + "kv_a_proj_with_mqa.weight", {10, 16})
+      .add(at + "kv_a_layernorm.weight", {8})
+      .add(at + "kv_b_proj.weight", {4 * 7, 8})
+      .add("model.layers.0.input_layernorm.weight", {16});
+  const Made made = read_made(
+      R"({"model_type": "mistral4", "hidden_size": 16, "num_attention_heads": 4, "kv_lora_rank": 8,
+          "q_lora_rank": 8, "qk_nope_head_dim": 4, "qk_rope_head_dim": 2, "v_head_dim": 3})",
+      latent);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_EQ(made.layer().temperature_scale, 0.1);
+  const double scale = 1 + 0.1 * std::log(128.0);  // the class default is YaRN
+  EXPECT_NEAR(made.layer().score_scale, scale * scale / std::sqrt(6.0), 1e-14);
+}
+
+TEST(ArchitectureConfig, Gemma3nSharesKeysOfTheLastLayerOfTheType) {
+  Tensors tensors = llama_tensors(4);
+  for (int i = 0; i < 4; ++i)
+    for (const char* side : {"q", "k"})
+      tensors.add("model.layers." + std::to_string(i) + ".self_attn." + side + "_norm.weight", {4});
+  const std::string config =
+      R"({"model_type": "gemma3n_text", "hidden_size": 16, "num_attention_heads": 4, "head_dim": 4,
+          "num_key_value_heads": 2, "num_hidden_layers": 4, "num_kv_shared_layers": )";
+  const std::string types =
+      R"(, "layer_types": ["full_attention", "sliding_attention", "sliding_attention",
+                           "full_attention"]})";
+  const Made made = read_made(config + "2" + types, tensors);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_EQ(made.layer().score_scale, 1);
+  EXPECT_TRUE(made.layer().value_normed);
+  for (const auto& [layer, source] : {std::pair{0, 0}, {1, 1}, {2, 1}, {3, 0}}) {
+    const AttentionLayer& read = made.layer(static_cast<std::size_t>(layer));
+    const std::string of = "model.layers." + std::to_string(source) + ".";
+    EXPECT_EQ(read.query.weight->name,
+              "model.layers." + std::to_string(layer) + ".self_attn.q_proj.weight");
+    EXPECT_EQ(read.key.weight->name, of + "self_attn.k_proj.weight");
+    EXPECT_EQ(read.value.weight->name, of + "self_attn.v_proj.weight");
+    EXPECT_EQ(read.inputs[0].key.name, of + "input_layernorm.weight");
+    EXPECT_EQ(read.qk_norm->key_gain,
+              made.layer(static_cast<std::size_t>(source)).qk_norm->key_gain);
+  }
+  expect_error(read_made(config + "3" + types, tensors), Code::config_invalid,
+               "num_kv_shared_layers");
+}
+
+TEST(ArchitectureConfig, GatedQueriesOfQwen35Moe) {
+  Tensors tensors;
+  const std::string at = "model.language_model.layers.3.";
+  tensors.add(at + "self_attn.q_proj.weight", {32, 16})
+      .add(at + "self_attn.k_proj.weight", {8, 16})
+      .add(at + "self_attn.v_proj.weight", {8, 16})
+      .add(at + "self_attn.q_norm.weight", {4})
+      .add(at + "self_attn.k_norm.weight", {4})
+      .add(at + "input_layernorm.weight", {16});
+  const Made made = read_made(llama_config("\"head_dim\": 4", "qwen3_5_moe_text"), tensors);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_EQ(made.layer().query.first_row, (std::vector<std::uint64_t>{0, 8, 16, 24}));
+}
+
 // ---- older spellings
 
 TEST(ArchitectureConfig, OlderRopeSpellings) {

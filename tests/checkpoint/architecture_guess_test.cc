@@ -26,6 +26,11 @@ TEST(ArchitectureGuess, LlamaShaped) {
   const AttentionLayer& layer = made.layer();
   EXPECT_EQ(layer.rope.pairing, RopePairing::unknown);
   EXPECT_EQ(layer.rope.rotary_dim, 4);
+  EXPECT_EQ(
+      layer.guessed,
+      "model_type 'something-new' is not known: which norm, gain and scale its scores have is "
+      "a guess");
+  EXPECT_EQ(read_made(llama_config(), llama_tensors()).layer().guessed, "");
   EXPECT_EQ(layer.inputs[0].query.kind, InputKind::normalised);
   EXPECT_FALSE(layer.inputs[0].query.layer_norm);
   EXPECT_FALSE(layer.causal);  // nothing says that it is a language model
@@ -160,6 +165,7 @@ TEST(ArchitectureGuess, AnyRowOfTheTable) {
   const Made made = read_made(R"({"model_type": "newgen", "n_embd": 16, "n_head": 4})", tensors);
   ASSERT_EQ(made.problem(), "");
   EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("read like codegen")));
+  EXPECT_NE(made.layer().guessed, "");
   EXPECT_EQ(made.layer().rope.pairing, RopePairing::unknown);
 }
 
@@ -283,6 +289,17 @@ TEST(ArchitectureTowers, AnUnknownWrapperAroundKnownTowers) {
   EXPECT_EQ(made.value().layers.size(), 4u);
   EXPECT_EQ(made.layer().rope.pairing, RopePairing::half_split);
   EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("'newvlm' is not known")));
+}
+
+TEST(ArchitectureTowers, AnUnknownTextTowerIsAGuess) {
+  const Made made =
+      read_made("{\"model_type\": \"llava\", \"text_config\": " + llama_config("", "newtext") +
+                    ", \"vision_config\": " + kClip + "}",
+                tower_tensors());
+  ASSERT_EQ(made.problem(), "");
+  ASSERT_EQ(made.value().layers.size(), 4u);
+  EXPECT_NE(made.layer(0).guessed, "");
+  EXPECT_EQ(made.layer(2).guessed, "");
 }
 
 TEST(ArchitectureTowers, PaliGemmaSeesBothWays) {

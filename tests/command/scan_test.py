@@ -260,3 +260,54 @@ def test_exact_context_where_the_angles_change_with_the_length(ullage, tmp_path)
     t = np.arange(64)
     attained = 0.5 * 4 * np.max(np.abs(np.cos(t / 100 - 3.0) + np.cos(t * 0.5 / 100)))
     assert attained <= largest_certificate(short) < 4 and not any("no effect" in text for text in short["assumptions"])
+
+
+def test_no_certificate_of_a_guess(ullage, tmp_path, schema):
+    """Of an unknown model_type another reading of gain or scale may be the true one: estimates only."""
+    made.llama(tmp_path / "known")
+    made.llama(tmp_path / "model", config={"model_type": "something-new"})
+    known = report_of(ullage, tmp_path / "known", tmp_path / "a.json")["layers"][0]
+    report = report_of(ullage, tmp_path / "model", tmp_path / "b.json")
+    jsonschema.validate(report, schema)
+    layer = report["layers"][0]
+    for head, other in zip(layer["heads"], known["heads"], strict=True):
+        bounds = head["bounds"]
+        for name in ("naive", "certificate", "before_cap", "additive_bias"):
+            assert bounds[name] is None and "is a guess" in bounds["why"][name]
+        for group in ("amax", "amax_projection"):
+            assert all(head[group][side] is None for side in head[group] if side != "why")
+        assert bounds["certificate_by"] is None and head["rope"]["bound"] is None
+        assert head["sigma"] == other["sigma"] and bounds["expected"] == pytest.approx(other["bounds"]["expected"], rel=0.1)
+        assert head["headroom_tier"] == "expected"
+    assert layer["descale"]["q"]["certificate"] is None and layer["descale"]["q"]["expected"] > 0
+    refused = ullage("scales", tmp_path / "model", "--to", "vllm", "--out", tmp_path / "s.safetensors")
+    assert refused.returncode == 3 and "guess" in refused.stderr
+
+
+def test_q_grows_with_its_position(ullage, tmp_path):
+    """ministral3: the last position's factor is on the score and on q as the kernel sees it."""
+    rope = {"model_type": "ministral3", "max_position_embeddings": 64,
+            "rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 16.0, "original_max_position_embeddings": 4,
+                                "llama_4_scaling_beta": 4.0, "mscale": 1.0, "mscale_all_dim": 1.0}}
+    tensors = made.llama(tmp_path / "model", layers=1, heads=1, kv_heads=1, config=rope)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
+    gain, q, k = (tensors[f"model.layers.0.{name}.weight"].astype(np.float64) for name in ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj"))
+    growth = 1 + 4.0 * np.log(1 + 63 // 4)
+    assert largest_certificate(report) >= growth * 32 / np.sqrt(8) * np.linalg.norm((q * gain).T @ (k * gain), 2)
+    head = report["layers"][0]["heads"][0]
+    assert head["amax"]["q"] >= growth * np.sqrt(32) * np.max(np.linalg.norm(q * gain, axis=1))
+    assert head["bounds"]["certificate_rounded"]["bf16"] is None
+
+
+def test_normed_values(ullage, tmp_path):
+    """gemma3n: v has no entry above the square root of its width, however small W_V is."""
+    def edit(tensors):
+        tensors["model.layers.0.self_attn.v_proj.weight"][:] *= np.float32(1e-6)
+        for side in "qk":
+            tensors[f"model.layers.0.self_attn.{side}_norm.weight"] = np.ones(8, np.float32)
+
+    config = {"model_type": "gemma3n_text", "num_kv_shared_layers": 0}
+    made.llama(tmp_path / "model", layers=1, edit=edit, config=config)
+    head = report_of(ullage, tmp_path / "model", tmp_path / "a.json")["layers"][0]["heads"][0]
+    assert head["amax"]["v"] == pytest.approx(np.sqrt(8), rel=1e-12) and head["amax"]["v"] >= np.sqrt(8)
+    assert head["bounds"]["certificate"] >= 8  # scale 1: two unit gains over eight coordinates

@@ -120,6 +120,10 @@ struct AttentionLayer {
   // Position-dependent factor on q: at most 1 + temperature_scale * ln(1 + floor(context / temperature_floor)).
   double temperature_scale = 0;
   double temperature_floor = 1;
+  bool value_normed = false;  // v is RMS-normed without gain before it is used
+  // Why no bound can be claimed: the model type is not known, so norm, gain and scale are a guess, fit for
+  // estimates only. Empty: they are known.
+  std::string guessed;
 };
 
 // Every attention layer that a checkpoint holds, and what had to be assumed to find them.
