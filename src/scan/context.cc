@@ -14,7 +14,14 @@ double temperature(const checkpoint::AttentionLayer& layer, std::int64_t context
   return std::max(1.0, 1 + layer.temperature_scale * std::log1p(steps));
 }
 
-std::vector<double> offsets_of(std::int64_t context, int count) {
+// Each offset is held with its turn of every pair.
+constexpr std::int64_t kMostOffsets = 1 << 20;
+
+Result<std::vector<double>> offsets_of(std::int64_t context, int count) {
+  const std::int64_t wanted = count > 0 ? std::min<std::int64_t>(count, context) : context;
+  if (wanted > kMostOffsets)
+    return Error{Code::usage, "too many offsets to sample: give fewer, or a shorter --context",
+                 "--offsets", "at most " + std::to_string(kMostOffsets), std::to_string(wanted)};
   if (count > 0 && count < context)
     return spectrum::sampled_offsets(static_cast<double>(context), count);
   std::vector<double> all;
@@ -57,8 +64,10 @@ Result<LayerContext> make_context(const checkpoint::AttentionLayer& layer,
       for (const int coordinate : pair)
         result.rope_factor[static_cast<std::size_t>(coordinate)] = rope.attention_factor;
   }
-  if (rope.one_dimensional)
-    result.turns = spectrum::sampled_turns(result.rotation, offsets_of(context, options.offsets));
+  if (rope.one_dimensional) {
+    ULLAGE_ASSIGN(const std::vector<double> offsets, offsets_of(context, options.offsets));
+    result.turns = spectrum::sampled_turns(result.rotation, offsets);
+  }
   return result;
 }
 

@@ -44,7 +44,8 @@ void say_all_angles(const Layers& layers, ScanResult& result) {
   if (count > 0)
     result.assumptions.push_back(
         "The angles of RoPE within the context are not known in " + std::to_string(count) +
-        " layers, because they change with the length of the text, differ for images or can be "
+        " of the layers, because they change with the length of the text, differ for images or can "
+        "be "
         "read "
         "in two ways: --exact-context has no effect there, the certificates are for all angles.");
 }

@@ -311,3 +311,9 @@ def test_normed_values(ullage, tmp_path):
     head = report_of(ullage, tmp_path / "model", tmp_path / "a.json")["layers"][0]["heads"][0]
     assert head["amax"]["v"] == pytest.approx(np.sqrt(8), rel=1e-12) and head["amax"]["v"] >= np.sqrt(8)
     assert head["bounds"]["certificate"] >= 8  # scale 1: two unit gains over eight coordinates
+
+
+def test_offsets_that_no_memory_holds(ullage, checkpoint):
+    for options in (["--offsets", "all", "--context", str(2**21)], ["--offsets", str(2**21), "--context", str(2**30)]):
+        run = ullage("scan", checkpoint, *options)
+        assert run.returncode == 2 and "--offsets" in run.stderr and "--context" in run.stderr, run.stderr
