@@ -186,8 +186,8 @@ struct Row {
 inline constexpr std::string_view kHeadsKeys =
     "num_attention_heads|n_head|n_heads|num_heads|attention_heads|encoder_attention_heads";
 inline constexpr std::string_view kKvHeadsKeys =
-    "attn_config.kv_n_heads|num_key_value_heads|num_kv_heads|n_head_kv";
-inline constexpr std::string_view kHeadDimKeys = "head_dim";
+    "attn_config.kv_n_heads|num_key_value_heads|num_kv_heads|n_head_kv|multi_query_group_num";
+inline constexpr std::string_view kHeadDimKeys = "head_dim|kv_channels";
 inline constexpr std::string_view kHiddenKeys = "hidden_size|n_embd|d_model|dim|n_embed";
 inline constexpr std::string_view kDepthKeys =
     "num_hidden_layers|n_layer|n_layers|num_layers|depth|encoder_layers";

@@ -150,7 +150,9 @@ Result<HeadShape> read_head_shape(const Tower& tower, const Row& row, const std:
       shape.kv_heads = kv;
       const bool key_fits =
           key.tensor == nullptr || key.outputs == static_cast<std::uint64_t>(kv) * size;
-      if (query.outputs == query_rows(row, shape) && key_fits) return shape;
+      if (query.outputs != query_rows(row, shape) || !key_fits) continue;
+      ULLAGE_TRY(check_query_dim(tower.store, *query.tensor, size));
+      return shape;
     }
   }
   shape.head_dim = sizes.front();

@@ -19,6 +19,9 @@ Status read_latent(const Stack& stack, LayerKey at, const InputNorm& block, Atte
   ULLAGE_ASSIGN(const int value, dimension("v_head_dim", usual.value));
   ULLAGE_ASSIGN(const int kv_rank, dimension("kv_lora_rank", usual.kv_rank));
   const std::uint64_t heads = stack.shape.heads;
+  if (const TensorInfo* probe =
+          tower.store.find(stack.name(at.layer, at.part, probe_of(stack.row)) + ".weight"))
+    ULLAGE_TRY(check_query_dim(tower.store, *probe, nope + rope));
   const auto name = [&](std::string_view rest) {
     return stack.name(at.layer, at.part, "self_attn." + std::string(rest));
   };

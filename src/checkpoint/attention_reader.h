@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,8 +27,9 @@ struct Tower {
   std::vector<std::string>& assumptions;
 };
 
-// Wider inputs than any model has.
+// Wider inputs, and larger heads of q and k (whose Grams are held), than any model has.
 inline constexpr std::uint64_t kMaxWidth = 1'000'000;
+inline constexpr int kMaxQueryDim = 1024;
 
 struct HeadShape {
   int heads = 0, kv_heads = 0, head_dim = 0;
@@ -40,6 +42,9 @@ struct Stack {
   const Row& row;
   std::string prefix;
   HeadShape shape;
+  // Largest entries of tables of position biases that were read already: one may serve every layer.
+  mutable std::map<const TensorInfo*, std::vector<double>> tables = {};
+  mutable int last_memory = -1;  // the encoder's last layer, once it was looked for
 
   // "model.layers.3.", then a name.
   std::string name(int layer, int part, std::string_view rest = {}) const;
@@ -49,6 +54,9 @@ struct Stack {
 
 Error mismatch(std::string what, std::string where, std::uint64_t expected, std::uint64_t found);
 Error missing(const TensorStore& store, const std::string& name);
+// An error where one of these keys is there and neither null nor an object: it would be passed over.
+Status check_objects(const Config& config, std::initializer_list<std::string_view> keys);
+Status check_query_dim(const TensorStore& store, const TensorInfo& tensor, int head_dim);
 
 Result<bool> holds(const Config& config, const When& when);
 // Booleans that some files write as numbers ("attn_temperature_tuning": 4).
@@ -177,8 +185,20 @@ Result<Guess> guess_rows(const TensorStore& store, const Config& config, const s
 
 // ---- attention_stack.cc
 
+// What holds for every layer of a row, under any prefix.
+struct Common {
+  RopeReader rope;
+  double soft_cap = 0, clip = 0;
+  bool qk_norm = false;
+  bool temperature = false;
+  double temperature_scale = 0, temperature_floor = 1;
+  bool causal = false;
+  std::uint64_t numbers = 0;  // of gains and biases read so far
+};
+Result<Common> read_common(const Tower& tower, const Row& row);
+
 // All layers of one row under one prefix.
 Result<std::vector<AttentionLayer>> read_stack(const Tower& tower, const Row& row,
-                                               const LayerGroup& group);
+                                               const LayerGroup& group, Common& common);
 
 }  // namespace ullage::checkpoint

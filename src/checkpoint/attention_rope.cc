@@ -203,13 +203,17 @@ Result<RopeReader> RopeReader::open(const Tower& tower, const Row& row) {
   const Config& config = tower.config;
   RopeReader reader(tower, row);
   if (row.rope == RopePairing::none) return reader;
+  ULLAGE_TRY(check_objects(config, {"rope_scaling", "rope_parameters"}));
   ULLAGE_ASSIGN(reader.types_, config.strings("layer_types"));
   reader.period_ = row.pattern.period;
   if (!row.pattern.key.empty()) {
     if (config.kind(row.pattern.key) == Config::Kind::string) {  // exaone4: "LLLG"
       ULLAGE_ASSIGN(reader.letters_, config.string(row.pattern.key));
     } else {
-      ULLAGE_ASSIGN(const auto period, config.optional_integer(row.pattern.key, {1, kMaxLayers}));
+      // exaone4 without windows says 0: no layer has a type.
+      const bool no_types = row.no_rope == NoRope::if_windowed && !config.has("sliding_window");
+      ULLAGE_ASSIGN(const auto period,
+                    config.optional_integer(row.pattern.key, {no_types ? 0 : 1, kMaxLayers}));
       if (period) reader.period_ = static_cast<int>(*period);
     }
   }

@@ -138,6 +138,11 @@ TEST(ArchitectureConfig, LayersWithoutRopeByDefault) {
             every_fourth);
   EXPECT_EQ(turning(read_made(llama_config("\"sliding_window\": null", "exaone4"), normed)),
             std::vector<bool>(5, true));
+  EXPECT_EQ(turning(read_made(llama_config("\"sliding_window\": null, "
+                                           "\"sliding_window_pattern\": 0",
+                                           "exaone4"),
+                              normed)),
+            std::vector<bool>(5, true));
   EXPECT_EQ(turning(read_made(llama_config("\"sliding_window\": 8, "
                                            "\"sliding_window_pattern\": \"LG\"",
                                            "exaone4"),
@@ -513,6 +518,10 @@ TEST(ArchitectureErrors, ConfigOutOfRange) {
   };
   expect_error(invalid("\"head_dim\": 0"), Code::config_invalid, "head_dim");
   expect_error(invalid("\"head_dim\": 100000"), Code::config_invalid, "head_dim");
+  for (const char* key :
+       {"\"rope_scaling\": \"yarn\"", "\"rope_parameters\": 7", "\"text_config\": true",
+        "\"vision_config\": []", "\"quantization_config\": \"4\""})
+    expect_error(invalid(key), Code::config_invalid, "must be an object");
   expect_error(invalid("\"rope_theta\": 0"), Code::config_invalid, "rope_theta");
   expect_error(invalid("\"rope_scaling\": {\"type\": \"spiral\"}"), Code::config_invalid, "spiral");
   expect_error(invalid("\"rope_scaling\": {\"type\": [\"x\"]}"), Code::config_invalid, "type");
@@ -536,6 +545,52 @@ TEST(ArchitectureErrors, ConfigOutOfRange) {
   Tensors far = llama_tensors();
   far.add("model.layers.99999.self_attn.q_proj.weight", {16, 16});
   expect_error(read_made(llama_config(), far), Code::value_invalid, "99999");
+}
+
+// Grams of the heads of q and k are held: a small file must not ask for gigabytes.
+TEST(ArchitectureErrors, HeadsLargerThanAnyModels) {
+  const auto one_head = [](std::uint64_t size) {
+    Tensors tensors;
+    for (const char* side : {"q", "k", "v"})
+      tensors.add(std::string("model.layers.0.self_attn.") + side + "_proj.weight", {size, 2});
+    tensors.add("model.layers.0.input_layernorm.weight", {2});
+    return read_made(
+        "{\"model_type\": \"llama\", \"hidden_size\": 2, \"num_attention_heads\": 1, "
+        "\"head_dim\": " +
+            std::to_string(size) + "}",
+        tensors);
+  };
+  EXPECT_EQ(one_head(1024).problem(), "");
+  expect_error(one_head(1026), Code::config_invalid, "at most 1024, found 1026");
+}
+
+// Layers that serve every depth in turn: each but the first part of a group comes behind the part before.
+TEST(ArchitectureConfig, PredecessorsOfManySharedLayers) {
+  constexpr int kParts = 300;
+  Tensors tensors;
+  tensors.add("encoder.embedding_hidden_mapping_in.weight", {4, 4})
+      .add("embeddings.LayerNorm.weight", {4});
+  for (int part = 0; part < kParts; ++part) {
+    const std::string at = "encoder.albert_layer_groups.0.albert_layers." + std::to_string(part);
+    for (const char* name : {"query", "key", "value"})
+      tensors.add(at + ".attention." + name + ".weight", {4, 4});
+    tensors.add(at + ".full_layer_layer_norm.weight", {4});
+  }
+  const Made made = read_made(
+      R"({"model_type": "albert", "hidden_size": 4, "num_attention_heads": 1,
+          "num_hidden_layers": 10000, "num_hidden_groups": 1, "inner_group_num": 300})",
+      tensors);
+  ASSERT_EQ(made.problem(), "");
+  const auto names = [&](std::size_t layer) {
+    std::vector<std::string> all;
+    for (const LayerInput& input : made.layer(layer).inputs) all.push_back(input.query.name);
+    return all;
+  };
+  const std::string stem = "encoder.albert_layer_groups.0.albert_layers.";
+  const std::string end = ".full_layer_layer_norm.weight";
+  EXPECT_EQ(names(0), (std::vector<std::string>{"encoder.embedding_hidden_mapping_in.weight",
+                                                stem + "299" + end}));
+  EXPECT_EQ(names(7), (std::vector<std::string>{stem + "6" + end}));
 }
 
 TEST(ArchitectureErrors, NothingToScan) {
