@@ -100,9 +100,4 @@ std::vector<double> qk_norm_amax(const QkNormSide& side,
   return out;
 }
 
-double qk_norm_length(const QkNormSide& side) {
-  return spectrum::round_up(std::sqrt(side.width) * spectrum::largest_magnitude(side.gain) +
-                            upper_norm(side.bias));
-}
-
 }  // namespace ullage::bounds

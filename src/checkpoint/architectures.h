@@ -55,6 +55,7 @@ struct FirstInput {
   std::string_view projection = {};
   std::string_view tokens = {}, positions = {};  // embedding tables
   bool sinusoidal = false;                       // positions may be computed instead of stored
+  bool segments = false;  // rows of `tokens` may be added a second time, as token types
 };
 
 struct NormRow {
@@ -131,6 +132,13 @@ enum class PositionBias : std::uint8_t {
   unread,        // announced by an unknown architecture
 };
 
+// A factor on q that grows with the position.
+enum class Temperature : std::uint8_t {
+  none,
+  llama4,   // attn_temperature_tuning on layers without RoPE
+  in_rope,  // ministral3: llama_4_scaling_beta of the RoPE section
+};
+
 // Multi-head latent attention; dimensions where the config omits them.
 struct LatentRow {
   int query_rank = 0, kv_rank = 0, nope = 0, rope = 0, value = 0;
@@ -157,13 +165,17 @@ struct Row {
   double soft_cap_absent = 0;      // where the file omits it
   std::string_view clip = {};      // config key
   PositionBias bias = PositionBias::none;
-  bool temperature = false;  // llama4: attn_temperature_tuning on layers without RoPE
+  Temperature temperature = Temperature::none;
   bool causal = true;
   // Cross-attention: the encoder's last norm; {last}: its last layer.
   std::string_view memory_norm = {};
   bool cross = false;
   bool shared = false;  // albert: few physical layers serve all depths
   bool hybrid = false;  // only some layers hold attention
+  bool value_normed = false;
+  // gemma3n: config key; the last layers, so many, use keys and values of the last layer before them of their type.
+  std::string_view shared_kv = {};
+  int shared_kv_absent = 0;
   KvRule kv = KvRule::config;
   // Config keys that are tried before the usual ones.
   std::string_view heads_key = {}, head_dim_key = {}, hidden_key = {}, depth_key = {};
@@ -174,8 +186,8 @@ struct Row {
 inline constexpr std::string_view kHeadsKeys =
     "num_attention_heads|n_head|n_heads|num_heads|attention_heads|encoder_attention_heads";
 inline constexpr std::string_view kKvHeadsKeys =
-    "attn_config.kv_n_heads|num_key_value_heads|num_kv_heads|n_head_kv";
-inline constexpr std::string_view kHeadDimKeys = "head_dim";
+    "attn_config.kv_n_heads|num_key_value_heads|num_kv_heads|n_head_kv|multi_query_group_num";
+inline constexpr std::string_view kHeadDimKeys = "head_dim|kv_channels";
 inline constexpr std::string_view kHiddenKeys = "hidden_size|n_embd|d_model|dim|n_embed";
 inline constexpr std::string_view kDepthKeys =
     "num_hidden_layers|n_layer|n_layers|num_layers|depth|encoder_layers";

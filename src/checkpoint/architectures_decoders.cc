@@ -9,6 +9,8 @@ constexpr auto kInterleaved = RopePairing::interleaved;
 
 constexpr LatentRow kDeepseek = {
     .query_rank = 1536, .kv_rank = 512, .nope = 128, .rope = 64, .value = 128};
+constexpr LatentRow kMistral4 = {
+    .query_rank = 1024, .kv_rank = 256, .nope = 64, .rope = 64, .value = 128};
 constexpr LatentRow kMiniCpm3 = {
     .query_rank = 768, .kv_rank = 256, .nope = 64, .rope = 32, .value = 64};
 
@@ -23,7 +25,8 @@ constexpr Row kRows[] = {
     {.types = "llama|arcee|ministral|seed_oss|internlm3|mistral|mixtral|qwen2|qwen2_moe",
      .rope = kHalf},
     {.types = "gemma", .norm = rms_plus_one(), .rope = kHalf},
-    {.types = "gemma2",
+    {.types = "ministral3", .rope = kHalf, .temperature = Temperature::in_rope},
+    {.types = "gemma2|vaultgemma",
      .norm = rms_plus_one(),
      .scale = ScaleRule::query_pre_attn_scalar,
      .rope = kHalf,
@@ -36,6 +39,15 @@ constexpr Row kRows[] = {
      .pattern = {6, false, "sliding_window_pattern|_sliding_window_pattern"},
      .qk_norm = QkNormRow{.plus_one = true},
      .soft_cap = "attn_logit_softcapping"},
+    // Its norms multiply by the stored gain, unlike those of the other Gemmas.
+    {.types = "gemma3n_text",
+     .scale = ScaleRule::one,
+     .rope = kHalf,
+     .pattern = {5},
+     .qk_norm = QkNormRow{},
+     .value_normed = true,
+     .shared_kv = "num_kv_shared_layers",
+     .shared_kv_absent = 15},
     {.types = "qwen3|qwen3_moe", .rope = kHalf, .qk_norm = QkNormRow{}},
     {.types = "phi",
      .norm = layer_norm(),
@@ -97,7 +109,7 @@ constexpr Row kRows[] = {
                           .after_rope = true,
                           .rope_layers_only = true,
                           .when = {"use_qk_norm", true, true}},
-     .temperature = true},
+     .temperature = Temperature::llama4},
     {.types = "exaone4",
      .norm = residual(),
      .rope = kHalf,
@@ -133,6 +145,11 @@ constexpr Row kRows[] = {
      .query = "self_attn.kv_a_proj_with_mqa",
      .latent = &kDeepseek,
      .rope = kInterleaved},
+    {.types = "mistral4",
+     .query = "self_attn.kv_a_proj_with_mqa",
+     .latent = &kMistral4,
+     .rope = kInterleaved,
+     .temperature = Temperature::in_rope},
     {.types = "xglm", .norm = layer_norm("self_attn_layer_norm"), .heads_key = "attention_heads"},
     {.types = "biogpt", .norm = layer_norm("self_attn_layer_norm")},
     // Llama 3.2 Vision's text tower: self-attention, and in other layers attention to image states, which

@@ -12,6 +12,8 @@ namespace {
 constexpr std::string_view kTextSections =
     "text_config|llm_config|language_config|thinker_config.text_config";
 
+constexpr std::size_t kMostAssumptions = 10;
+
 enum class Side { only, text, vision };
 
 bool of_other_tower(std::string_view prefix) {
@@ -34,7 +36,7 @@ void keep_side(Side side, std::vector<LayerGroup>& groups) {
     drop(true);
 }
 
-std::string shown(std::string_view text) { return "'" + escape_text(text, 60) + "'"; }
+std::string shown(std::string_view text) { return text.empty() ? "(none)" : escape_text(text, 60); }
 
 Error nothing_found(const Tower& tower, const std::vector<const Row*>& rows) {
   std::string names;
@@ -59,8 +61,10 @@ Status read_tower(const Tower& tower, const std::vector<const Row*>& rows, Side 
     // Of several parts with the same names one must fit; the others may be something else.
     std::optional<Error> first_error;
     bool fits = false;
+    if (groups.empty()) continue;
+    ULLAGE_ASSIGN(Common common, read_common(tower, *row));
     for (const LayerGroup& group : groups) {
-      auto read = read_stack(tower, *row, group);
+      auto read = read_stack(tower, *row, group, common);
       if (read.ok()) {
         fits = true;
         std::move(read->begin(), read->end(), std::back_inserter(layers));
@@ -119,6 +123,7 @@ struct Reader {
       for (const Row& row : guess.rows) rows.push_back(&row);
     }
     ULLAGE_TRY(read_tower(text_tower, rows, Side::text, model.layers));
+    if (!guess.rows.empty()) mark_guessed(type);
     ULLAGE_ASSIGN(model.max_positions, read_max_positions(text));
     const Status vision = read_vision(wrapper);
     if (!vision.ok() && wrapper.both_required) return vision.error();
@@ -158,12 +163,13 @@ struct Reader {
   void assume_guess(const Guess& guess, const std::string& type) {
     model.assumptions.push_back("model_type " + shown(type) +
                                 " is not known; by the names of its tensors it is read like " +
-                                guess.like + ".");
+                                guess.like +
+                                ". Its figures are estimates: no certificate is given.");
     const Row& row = guess.rows.front();
     if (row.rope == RopePairing::unknown)
       model.assumptions.push_back(
           "Rotary position embeddings are assumed, and which coordinates they pair is not known: "
-          "only bounds that hold for any pairing are given.");
+          "estimates take pairs half a head apart.");
     else if (row.rope == RopePairing::none)
       model.assumptions.push_back("No rotary position embeddings are assumed.");
     model.assumptions.push_back(
@@ -176,7 +182,34 @@ struct Reader {
       model.assumptions.push_back("Queries and keys are assumed to be normed before any rotation.");
   }
 
+  // What is read so far is of a model type that the table lacks: a certificate would be of one reading.
+  void mark_guessed(const std::string& type) {
+    for (AttentionLayer& layer : model.layers)
+      layer.guessed = "model_type " + shown(type) +
+                      " is not known: which norm, gain and scale its scores have is a guess";
+  }
+
+  // The rows for BERT and GPT-2 are of their self-attention.
+  void say_cross_attention() {
+    const auto unread = [](const TensorInfo& tensor) {
+      return tensor.name.find(".crossattention.") != std::string_view::npos;
+    };
+    if (std::any_of(store.tensors().begin(), store.tensors().end(), unread))
+      model.assumptions.push_back(
+          "The checkpoint has cross-attention (crossattention.*), which is not scanned.");
+  }
+
+  void cut_assumptions() {
+    std::vector<std::string>& list = model.assumptions;
+    if (list.size() <= kMostAssumptions) return;
+    const std::size_t more = list.size() - kMostAssumptions;
+    list.resize(kMostAssumptions);
+    list.push_back(std::to_string(more) + " more like these are left out.");
+  }
+
   Status read() {
+    ULLAGE_TRY(check_objects(config, {"text_config", "llm_config", "language_config",
+                                      "vision_config", "quantization_config"}));
     ULLAGE_ASSIGN(const auto stated, config.optional_string("model_type"));
     const std::string type = stated.value_or("");
     model.model_type = type;
@@ -206,6 +239,7 @@ struct Reader {
     assume_guess(guess, type);
     for (const Row& row : guess.rows) rows.push_back(&row);
     ULLAGE_TRY(read_tower(tower(config, type), rows, Side::only, model.layers));
+    mark_guessed(type);
     ULLAGE_ASSIGN(model.max_positions, read_max_positions(config));
     return {};
   }
@@ -217,6 +251,8 @@ Result<AttentionModel> read_attention(const TensorStore& store, const Config& co
                                       const WeightOptions& weights) {
   Reader reader = {.store = store, .config = config, .weights = weights, .model = {}};
   ULLAGE_TRY(reader.read());
+  reader.say_cross_attention();
+  reader.cut_assumptions();
   return std::move(reader.model);
 }
 

@@ -1,10 +1,13 @@
 // What is added to a score by position alone: ALiBi slopes and learned tables, as a bound for each head.
+#include <algorithm>
 #include <cmath>
 
 #include "checkpoint/attention_reader.h"
 
 namespace ullage::checkpoint {
 namespace {
+
+constexpr std::uint64_t kPanelNumbers = 8192;  // read at a time: 64 KiB as doubles
 
 double power_of_two(double exponent) { return std::exp2(exponent); }
 
@@ -49,12 +52,19 @@ Status add_table(const Stack& stack, const std::string& name, std::vector<double
     return Error{Code::config_mismatch, "the table of position biases has no column for each head",
                  store.describe(*table), "[any, " + std::to_string(heads) + "]",
                  shape_text(table->shape)};
-  std::vector<double> largest(heads, 0.0), row(heads);
-  for (std::uint64_t at = 0; at < table->shape[0]; ++at) {
-    ULLAGE_TRY(read_elements(store, *table, at * heads, std::span<double>(row)));
-    for (std::uint64_t head = 0; head < heads; ++head) {
-      const double size = std::abs(row[head]);
-      if (size > largest[head] || std::isnan(size)) largest[head] = size;
+  std::vector<double>& largest = stack.tables[table];
+  if (largest.empty()) {
+    largest.assign(heads, 0.0);
+    const std::uint64_t panel = std::max<std::uint64_t>(1, kPanelNumbers / heads);
+    std::vector<double> rows(panel * heads);
+    for (std::uint64_t at = 0; at < table->shape[0]; at += panel) {
+      const std::uint64_t count = std::min(panel, table->shape[0] - at) * heads;
+      ULLAGE_TRY(read_elements(store, *table, at * heads, std::span<double>(rows).first(count)));
+      for (std::uint64_t i = 0; i < count; ++i) {
+        const double size = std::abs(rows[i]);
+        double& most_of_head = largest[i % heads];
+        if (size > most_of_head || std::isnan(size)) most_of_head = size;
+      }
     }
   }
   most.resize(heads, 0.0);

@@ -1,6 +1,7 @@
-// Rows for a model type that the table lacks: the tensors' names say which known shape it has, and what
-// they leave open is taken so that every bound stays one (RoPE of unknown pairing, no RMS norm taken for a
-// LayerNorm, an input whose norm is not found for the residual stream).
+// Rows for a model type that the table lacks: the tensors' names say which known shape it has. Names do not
+// say whether a gain is w or 1 + w, which scale a score has, or what is added to q and k, so no bound is
+// claimed (AttentionLayer::guessed). What they leave open is taken so that figures are rather too large (no RMS
+// norm taken for a LayerNorm, an input whose norm is not found for the residual stream).
 #include <array>
 
 #include "checkpoint/attention_reader.h"
@@ -174,8 +175,10 @@ std::optional<QkNormRow> guess_qk_norm(const TensorStore& store, const Row& row,
     const TensorInfo* key_gain = store.find(base + std::string(names.key) + ".weight");
     if (store.find(query + ".bias") != nullptr) norm.kind = QkNormKind::layer;
     if (gain->shape.size() == 2) norm.over = QkOver::each_head;
-    // One norm over all heads has as many gains as k has rows.
-    else if (key != nullptr && key_gain != nullptr && !key->shape.empty() &&
+    // One norm over all heads has as many gains as q and k have rows.
+    else if (const TensorInfo* q = store.find(base + std::string(row.query) + ".weight");
+             q != nullptr && key != nullptr && key_gain != nullptr && !key->shape.empty() &&
+             !q->shape.empty() && gain->elements() == q->shape[0] &&
              key_gain->elements() == key->shape[0])
       norm.over = QkOver::full;
     return norm;

@@ -150,7 +150,9 @@ Result<HeadShape> read_head_shape(const Tower& tower, const Row& row, const std:
       shape.kv_heads = kv;
       const bool key_fits =
           key.tensor == nullptr || key.outputs == static_cast<std::uint64_t>(kv) * size;
-      if (query.outputs == query_rows(row, shape) && key_fits) return shape;
+      if (query.outputs != query_rows(row, shape) || !key_fits) continue;
+      ULLAGE_TRY(check_query_dim(tower.store, *query.tensor, size));
+      return shape;
     }
   }
   shape.head_dim = sizes.front();
@@ -200,38 +202,7 @@ Result<Projection> read_projection(const Tower& tower, const ProjectionPlan& pla
   return projection;
 }
 
-namespace {
-
-// Keys and values in tensors of their own.
-Status plan_separate(const Stack& stack, LayerKey at, ProjectionPlan& key, ProjectionPlan& value) {
-  const Row& row = stack.row;
-  const std::uint64_t d = stack.shape.head_dim, kv = stack.shape.kv_heads;
-  key.name = stack.name(at.layer, at.part, row.key);
-  key.outputs = kv * d;
-  key.what = std::to_string(kv) + " key and value heads x head size " + std::to_string(d);
-  value.name = stack.name(at.layer, at.part, row.value);
-  ULLAGE_ASSIGN(const Matrix matrix,
-                find_matrix(stack.tower, value.name, storage_of(stack.tower, row)));
-  if (matrix.outputs == 0 || matrix.outputs % kv != 0 || matrix.outputs / kv > kMaxHeadDim)
-    return mismatch("the rows of the values are not a multiple of the key and value heads",
-                    stack.tower.store.describe(*matrix.tensor), kv, matrix.outputs);
-  value.outputs = matrix.outputs;
-  value.stride = matrix.outputs / kv;
-  value.rows = static_cast<int>(value.stride);
-  if (!row.cross) return {};
-  // The encoder may be of another width; its last norm is checked against it.
-  ULLAGE_ASSIGN(const Matrix memory,
-                find_matrix(stack.tower, key.name, storage_of(stack.tower, row)));
-  if (memory.inputs == 0 || memory.inputs > kMaxWidth)
-    return mismatch("the width of the encoder states is out of range",
-                    stack.tower.store.describe(*memory.tensor), kMaxWidth, memory.inputs);
-  key.width = value.width = static_cast<int>(memory.inputs);
-  return {};
-}
-
-}  // namespace
-
-Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at) {
+Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at, LayerKey source) {
   const Row& row = stack.row;
   const HeadShape& shape = stack.shape;
   const std::uint64_t d = shape.head_dim, heads = shape.heads, kv = shape.kv_heads;
@@ -247,10 +218,30 @@ Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at) {
   key.heads = shape.kv_heads;
   ProjectionPlan value = key;
   switch (row.layout) {
-    case Fused::separate:
+    case Fused::separate: {
       query.stride = row.gated_query ? 2 * d : d;
-      ULLAGE_TRY(plan_separate(stack, at, key, value));
+      key.name = stack.name(source.layer, source.part, row.key);
+      key.outputs = kv * d;
+      key.what = std::to_string(kv) + " key and value heads x head size " + std::to_string(d);
+      value.name = stack.name(source.layer, source.part, row.value);
+      ULLAGE_ASSIGN(const Matrix matrix,
+                    find_matrix(stack.tower, value.name, storage_of(stack.tower, row)));
+      if (matrix.outputs == 0 || matrix.outputs % kv != 0 || matrix.outputs / kv > kMaxHeadDim)
+        return mismatch("the rows of the values are not a multiple of the key and value heads",
+                        stack.tower.store.describe(*matrix.tensor), kv, matrix.outputs);
+      value.outputs = matrix.outputs;
+      value.stride = matrix.outputs / kv;
+      value.rows = static_cast<int>(value.stride);
+      if (row.cross) {  // the encoder may be of another width; its last norm is checked against it
+        ULLAGE_ASSIGN(const Matrix memory,
+                      find_matrix(stack.tower, key.name, storage_of(stack.tower, row)));
+        if (memory.inputs == 0 || memory.inputs > kMaxWidth)
+          return mismatch("the width of the encoder states is out of range",
+                          stack.tower.store.describe(*memory.tensor), kMaxWidth, memory.inputs);
+        key.width = value.width = static_cast<int>(memory.inputs);
+      }
       break;
+    }
     case Fused::blocks:
       key.first = heads * d;
       value.first = (heads + kv) * d;

@@ -45,6 +45,7 @@ Result<InputNorm> read_first(const Stack& stack) {
   ULLAGE_ASSIGN(double bound, token_norm_bound(stack.tower, *tokens, projection, width));
   ULLAGE_ASSIGN(const bool scaled, truth(stack.tower.config, "scale_embedding", false));
   if (scaled) bound *= std::sqrt(static_cast<double>(width));
+  if (first.segments) bound *= 2;
   std::string name(tokens->name);
   if (positions != nullptr) {
     ULLAGE_ASSIGN(const double of_positions,
@@ -72,16 +73,15 @@ Result<std::set<std::optional<LayerKey>>> predecessors(const Stack& stack, Layer
                     config.where(), static_cast<std::uint64_t>(groups.value_or(1)) * parts,
                     layers.size());
   std::set<std::optional<LayerKey>> before;
+  if (at.part >= parts) return before;
   std::optional<LayerKey> last;
   for (int depth_at = 0; depth_at < count; ++depth_at) {
     // As transformers computes it, in floating point.
     const int group =
         static_cast<int>(depth_at / (static_cast<double>(count) / groups.value_or(1)));
-    for (int part = 0; part < parts; ++part) {
-      const LayerKey now = {group, part};
-      if (now == at) before.insert(last);
-      last = now;
-    }
+    if (group == at.layer)
+      before.insert(at.part == 0 ? last : std::optional(LayerKey{group, at.part - 1}));
+    last = LayerKey{group, parts - 1};
   }
   return before;
 }
@@ -196,7 +196,8 @@ Result<InputNorm> read_memory(const Stack& stack, int width) {
       std::string text = name;
       return text.replace(mark, 6, std::to_string(layer));
     };
-    int last = 0;
+    int& last = stack.last_memory;
+    if (last < 0) last = 0;
     while (last + 1 < kMaxLayers && find_weight(stack.tower.store, at(last + 1)) != nullptr) ++last;
     name = at(last);
   }

@@ -63,7 +63,8 @@ Result<std::vector<double>> read_gain(const Stack& stack, const QkNormRow& row, 
 
 }  // namespace
 
-Result<QkNorm> read_qk_norm(const Stack& stack, const QkNormRow& row, LayerKey at) {
+Result<QkNorm> read_qk_norm(const Stack& stack, const QkNormRow& row, LayerKey at,
+                            LayerKey source) {
   QkNorm norm;
   norm.kind = row.kind;
   norm.full_width = row.over == QkOver::full;
@@ -71,9 +72,9 @@ Result<QkNorm> read_qk_norm(const Stack& stack, const QkNormRow& row, LayerKey a
   const GainSide query = {row.query, stack.shape.heads};
   const GainSide key = {row.key, stack.shape.kv_heads};
   ULLAGE_ASSIGN(norm.query_gain, read_gain(stack, row, at, query, ".weight"));
-  ULLAGE_ASSIGN(norm.key_gain, read_gain(stack, row, at, key, ".weight"));
+  ULLAGE_ASSIGN(norm.key_gain, read_gain(stack, row, source, key, ".weight"));
   ULLAGE_ASSIGN(norm.query_bias, read_gain(stack, row, at, query, ".bias"));
-  ULLAGE_ASSIGN(norm.key_bias, read_gain(stack, row, at, key, ".bias"));
+  ULLAGE_ASSIGN(norm.key_bias, read_gain(stack, row, source, key, ".bias"));
   if (row.plus_one)
     for (auto* gain : {&norm.query_gain, &norm.key_gain})
       for (double& value : *gain) value += 1;

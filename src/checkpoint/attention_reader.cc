@@ -19,6 +19,27 @@ Error missing(const TensorStore& store, const std::string& name) {
   return {Code::tensor_missing, "the checkpoint has no such tensor", name, {}, {}};
 }
 
+Status check_objects(const Config& config, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) {
+    const Config::Kind kind = config.kind(key);
+    if (kind == Config::Kind::absent || kind == Config::Kind::null || kind == Config::Kind::object)
+      continue;
+    return Error{Code::config_invalid,
+                 config.path() + std::string(key) + " must be an object",
+                 config.where(),
+                 {},
+                 {}};
+  }
+  return {};
+}
+
+Status check_query_dim(const TensorStore& store, const TensorInfo& tensor, int head_dim) {
+  if (head_dim <= kMaxQueryDim) return {};
+  return Error{Code::config_invalid, "the heads of queries and keys are larger than any model has",
+               store.describe(tensor), "a head size of at most " + std::to_string(kMaxQueryDim),
+               std::to_string(head_dim)};
+}
+
 Result<bool> truth(const Config& config, std::string_view key, bool absent) {
   switch (config.kind(key)) {
     case Config::Kind::absent:

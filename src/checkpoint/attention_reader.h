@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,8 +27,9 @@ struct Tower {
   std::vector<std::string>& assumptions;
 };
 
-// Wider inputs than any model has.
+// Wider inputs, and larger heads of q and k (whose Grams are held), than any model has.
 inline constexpr std::uint64_t kMaxWidth = 1'000'000;
+inline constexpr int kMaxQueryDim = 1024;
 
 struct HeadShape {
   int heads = 0, kv_heads = 0, head_dim = 0;
@@ -40,6 +42,9 @@ struct Stack {
   const Row& row;
   std::string prefix;
   HeadShape shape;
+  // Largest entries of tables of position biases that were read already: one may serve every layer.
+  mutable std::map<const TensorInfo*, std::vector<double>> tables = {};
+  mutable int last_memory = -1;  // the encoder's last layer, once it was looked for
 
   // "model.layers.3.", then a name.
   std::string name(int layer, int part, std::string_view rest = {}) const;
@@ -49,6 +54,9 @@ struct Stack {
 
 Error mismatch(std::string what, std::string where, std::uint64_t expected, std::uint64_t found);
 Error missing(const TensorStore& store, const std::string& name);
+// An error where one of these keys is there and neither null nor an object: it would be passed over.
+Status check_objects(const Config& config, std::initializer_list<std::string_view> keys);
+Status check_query_dim(const TensorStore& store, const TensorInfo& tensor, int head_dim);
 
 Result<bool> holds(const Config& config, const When& when);
 // Booleans that some files write as numbers ("attn_temperature_tuning": 4).
@@ -90,7 +98,8 @@ struct QueryKeyValue {
   Projection query, key, value;
 };
 // `memory_width`: of the key side's input.
-Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at);
+// Keys and values may be those of another layer, `source`.
+Result<QueryKeyValue> read_projections(const Stack& stack, LayerKey at, LayerKey source);
 // One projection of `heads` heads of `rows` rows; `first_row(head)` in a tensor of `outputs` rows.
 struct ProjectionPlan {
   std::string name;  // without ".weight"
@@ -103,7 +112,7 @@ struct ProjectionPlan {
   std::string what;                     // how the expected number of rows comes about
 };
 Result<Projection> read_projection(const Tower& tower, const ProjectionPlan& plan);
-Result<QkNorm> read_qk_norm(const Stack& stack, const QkNormRow& row, LayerKey at);
+Result<QkNorm> read_qk_norm(const Stack& stack, const QkNormRow& row, LayerKey at, LayerKey source);
 
 // ---- attention_latent.cc
 
@@ -128,6 +137,15 @@ class RopeReader {
   // `head_dim`: of the part of a head that RoPE sees.
   Result<Rope> read(int layer, int head_dim) const;
   bool turns(int layer) const;
+  std::string_view type_of(
+      int layer) const;  // "full_attention" and the like; empty: layers have no types
+  // Of the section that counts: ministral3's factor on q grows with the position.
+  struct Temperature {
+    double beta = 0, floor = 1;
+  };
+  Result<Temperature> temperature() const;
+  // The config has rope_scaling and rope_parameters.
+  bool two_sections() const { return passed_over_.has_value(); }
   // LongRoPE: the angles are those of contexts up to the original one.
   bool short_factors() const { return short_factors_; }
   // M-RoPE: tokens of images have a time, a row and a column; the angles are those of text.
@@ -135,7 +153,7 @@ class RopeReader {
 
  private:
   RopeReader(const Tower& tower, const Row& row) : tower_(&tower), row_(&row) {}
-  std::string_view type_of(int layer) const;
+  Result<Rope> read_as(std::optional<Config> section, bool older, int layer, int head_dim) const;
 
   const Tower* tower_;
   const Row* row_;
@@ -144,8 +162,9 @@ class RopeReader {
   int period_ = 0, no_rope_period_ = 0;
   std::string letters_;  // "LLLG"
   bool always_ = true;
-  std::optional<Config> section_;  // rope_parameters, or what stands for it
-  bool older_ = false;             // section_ is rope_scaling
+  std::optional<Config> section_;      // rope_parameters, or what stands for it
+  bool older_ = false;                 // section_ is rope_scaling
+  std::optional<Config> passed_over_;  // rope_parameters beside rope_scaling
   bool short_factors_ = false, several_axes_ = false;
 };
 // What latent attention multiplies its scale by under YaRN.
@@ -166,8 +185,20 @@ Result<Guess> guess_rows(const TensorStore& store, const Config& config, const s
 
 // ---- attention_stack.cc
 
+// What holds for every layer of a row, under any prefix.
+struct Common {
+  RopeReader rope;
+  double soft_cap = 0, clip = 0;
+  bool qk_norm = false;
+  bool temperature = false;
+  double temperature_scale = 0, temperature_floor = 1;
+  bool causal = false;
+  std::uint64_t numbers = 0;  // of gains and biases read so far
+};
+Result<Common> read_common(const Tower& tower, const Row& row);
+
 // All layers of one row under one prefix.
 Result<std::vector<AttentionLayer>> read_stack(const Tower& tower, const Row& row,
-                                               const LayerGroup& group);
+                                               const LayerGroup& group, Common& common);
 
 }  // namespace ullage::checkpoint

@@ -113,6 +113,7 @@ void NormBound::add_row(std::span<const double> row) {
   ++rows_;
   trace_ += squared_length(row);
   if (gram_.empty()) return;
+  if (static_cast<double>(rows_) * columns_ * columns_ > kMaxGramProducts) return gram_.clear();
   for (int i = 0; i < columns_; ++i) {
     double* out = &gram_[static_cast<std::size_t>(i) * columns_];
     for (int j = 0; j <= i; ++j) out[j] += row[i] * row[j];

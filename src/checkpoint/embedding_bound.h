@@ -26,6 +26,8 @@ Result<double> projected_norm_bound(const Tower& tower, const std::string& norm,
 class NormBound {
  public:
   static constexpr int kMaxGramWidth = 1024;
+  // Seconds of work; beyond, the Frobenius norm. The largest projections of embeddings take a tenth.
+  static constexpr double kMaxGramProducts = 2e10;
   explicit NormBound(int columns);
   void add_row(std::span<const double> row);
   double value() const;

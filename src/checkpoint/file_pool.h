@@ -30,6 +30,7 @@ class FilePool {
 
   std::size_t size() const { return entries_.size(); }
   std::uint64_t bytes(std::uint32_t file) const { return entries_[file].identity.bytes; }
+  const FileIdentity& identity(std::uint32_t file) const { return entries_[file].identity; }
   const std::string& name(std::uint32_t file) const { return entries_[file].name; }
   std::size_t open_files();
 

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "ullage/base/result.h"
@@ -133,10 +134,14 @@ class JsonDocument {
   std::uint32_t member(std::uint32_t object, std::string_view key) const;
 
  private:
-  Status check_keys(std::uint32_t object, const std::string& where) const;
+  // Refuses a key that is there twice, and indexes an object of many keys.
+  Status check_keys(std::uint32_t object, const std::string& where);
 
   std::string text_;
   std::vector<JsonNode> nodes_;
+  // Keys by name, of objects with more than kFewKeys: a config is asked for some hundred keys a layer.
+  static constexpr std::size_t kFewKeys = 64;
+  std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> index_;
 };
 
 // Sorts `names` and finds one that is there twice; nullptr when all differ.

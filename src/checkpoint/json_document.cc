@@ -11,13 +11,20 @@ const std::string_view* find_duplicate(std::span<std::string_view> names) {
   return twice == names.end() ? nullptr : &*twice;
 }
 
-Status JsonDocument::check_keys(std::uint32_t object, const std::string& where) const {
+Status JsonDocument::check_keys(std::uint32_t object, const std::string& where) {
   std::vector<std::string_view> keys;
   for (std::uint32_t key = object + 1; key < nodes_[object].next; key = nodes_[key + 1].next)
     keys.push_back(text(key));
   if (const std::string_view* twice = find_duplicate(keys))
     return Error{
         Code::duplicate_key, "one object has this key twice", where, {}, std::string(*twice)};
+  if (keys.size() <= kFewKeys) return {};
+  std::vector<std::uint32_t>& index = index_[object];
+  index.reserve(keys.size());
+  for (std::uint32_t key = object + 1; key < nodes_[object].next; key = nodes_[key + 1].next)
+    index.push_back(key);
+  std::sort(index.begin(), index.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return text(a) < text(b); });
   return {};
 }
 
@@ -91,6 +98,12 @@ Result<JsonDocument> JsonDocument::parse(std::string text, const std::string& wh
 
 std::uint32_t JsonDocument::member(std::uint32_t object, std::string_view key) const {
   if (nodes_[object].kind != NodeKind::object) return 0;
+  if (const auto found = index_.find(object); found != index_.end()) {
+    const auto at = std::lower_bound(
+        found->second.begin(), found->second.end(), key,
+        [&](std::uint32_t node, std::string_view name) { return text(node) < name; });
+    return at != found->second.end() && text(*at) == key ? *at + 1 : 0;
+  }
   for (std::uint32_t at = object + 1; at < nodes_[object].next; at = nodes_[at + 1].next)
     if (text(at) == key) return at + 1;
   return 0;

@@ -15,12 +15,20 @@
 
 namespace ullage::checkpoint {
 
+namespace {
+
+// Headers are held, and take several times their bytes.
+constexpr std::uint64_t kMaxHeaderSum = 400'000'000;
+
+}  // namespace
+
 struct TensorStore::State {
   FilePool files;
   std::vector<Header> headers;     // one a file; own the names and shapes
   std::vector<TensorInfo> chosen;  // of a sharded set: what the index names
   NameTable names;                 // of `chosen`
   bool sharded = false;
+  std::uint64_t header_bytes = 0;  // of all files
   std::atomic<std::uint64_t> bytes_read = 0;
 
   // Adds a file and its checked header.
@@ -31,6 +39,10 @@ struct TensorStore::State {
 Status TensorStore::State::open(const std::string& path, const std::string& name) {
   const auto file = static_cast<std::uint32_t>(files.size());
   ULLAGE_TRY(files.add(path, name));
+  for (std::uint32_t earlier = 0; earlier < file; ++earlier)
+    if (files.identity(earlier) == files.identity(file))
+      return Error{Code::index_invalid, "two shards are one file", name, "a file for each shard",
+                   files.name(earlier)};
   const std::uint64_t file_bytes = files.bytes(file);
   unsigned char start[kMagicBytes] = {};
   const std::size_t known = std::min<std::uint64_t>(sizeof start, file_bytes);
@@ -41,6 +53,11 @@ Status TensorStore::State::open(const std::string& path, const std::string& name
     ULLAGE_TRY(refuse_other_format(std::span(start).first(known), name));
     return length.error();
   }
+  header_bytes += *length;
+  if (header_bytes > kMaxHeaderSum)
+    return Error{Code::header_too_large, "the headers of all shards are larger than any model's",
+                 name, "at most " + std::to_string(kMaxHeaderSum) + " bytes",
+                 std::to_string(header_bytes)};
   std::string json(static_cast<std::size_t>(*length), '\0');
   ULLAGE_TRY(files.read(file, 8, std::as_writable_bytes(std::span(json))));
   ULLAGE_ASSIGN(Header header, parse_header(std::move(json), file_bytes, name, file));

@@ -57,25 +57,16 @@ Figure expected_figure(const LayerContext& context, const InputNorm& input,
 }
 
 // q or k without QK-norm, as the kernel sees it.
-double kernel_amax(const LayerContext& context, const Folded& folded, const bounds::Side& side,
+double kernel_amax(const LayerContext& context, const bounds::Side& side,
                    std::span<const bounds::Rows> rows) {
-  // Where any two coordinates may be a pair, an entry may be as large as the whole vector is long.
-  const double bound =
-      context.rotates && !context.pairing_known
-          ? spectrum::round_up(
-                rope_growth(context) *
-                (std::sqrt(side.squared_norm) * folded.rounded.norm + folded.rounded.bias))
-          : bounds::amax(rows, side.squared_norm);
+  const double bound = bounds::amax(rows, side.squared_norm);
   if (context.layer->clip_qkv == 0) return bound;
   return std::min(bound, clip_limit(context));
 }
 
 // The same behind a QK-norm.
 double kernel_amax(const LayerContext& context, const bounds::QkNormSide& norm) {
-  const bool unknown =
-      context.rotates && !context.pairing_known && !context.layer->qk_norm->after_rope;
-  const double bound = unknown ? bounds::qk_norm_length(norm)
-                               : largest(bounds::qk_norm_amax(norm, pairs_after(context)));
+  const double bound = largest(bounds::qk_norm_amax(norm, pairs_after(context)));
   if (context.layer->clip_qkv == 0) return bound;
   return std::min(bound, clip_limit(context));
 }
@@ -136,10 +127,9 @@ AmaxFigures side_amax(const LayerContext& context, const Folded& folded,
   const bounds::Side with_factor = same ? bounds::Side{} : bounds_side(folded, context.rope_factor);
   const bounds::Side& turned = same ? plain : with_factor;
   const std::vector<bounds::Rows> rows = bounds::rows_of(turned, context.rotation.pairs);
-  figures.kernel = kernel_amax(context, folded, turned, rows);
-  figures.expected = context.layer->clip_qkv > 0 ? Figure::none("q, k and v are clipped")
-                     : context.rotates && !context.pairing_known
-                         ? Figure::none("the pairing of this architecture's RoPE is not known")
+  figures.kernel = kernel_amax(context, turned, rows);
+  figures.expected = context.layer->clip_qkv > 0
+                         ? Figure::none("q, k and v are clipped")
                          : expected_figure(context, input, rows, figures.kernel.value());
   return figures;
 }
@@ -151,6 +141,11 @@ ValueFigures value_amax(const LayerContext& context, const InputNorm& input,
   std::vector<double> squares(static_cast<std::size_t>(stored.rows));
   if (!spectrum::row_norms_squared(folded_rows(stored, input), workspace, squares)) return figures;
   figures.finite = true;
+  if (context.layer->value_normed) {
+    figures.amax = spectrum::round_up(std::sqrt(static_cast<double>(stored.rows)));
+    figures.expected = Figure::none("a norm rescales v");
+    return figures;
+  }
   if (input.kind == InputKind::residual) {
     figures.amax = figures.expected = Figure::none(kResidual);
     return figures;

@@ -23,7 +23,9 @@ struct LayerContext {
   std::vector<double> rope_factor;  // of each coordinate of q and k; empty: ones
   spectrum::SampledTurns turns;     // offsets to sample; none where angles are no multiples of one
   bool rotates = false;             // some rotation stands between the projections and the score
-  bool pairing_known = true;
+  bool pairing_known = true;        // false: half-split pairs stand in, for estimates
+  std::string no_certificate;       // why no bound may be claimed; empty: bounds hold
+  double temperature = 1;           // the largest factor on q within the context
 };
 
 // value_invalid where the layer's RoPE does not fit its head_dim.

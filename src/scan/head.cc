@@ -95,8 +95,7 @@ void fill_spectrum(const LayerContext& context, const Sides& sides, HeadResult& 
 bounds::Head make_head(const LayerContext& context, const bounds::Side& query,
                        const bounds::Side& key) {
   bounds::Head head{.query = query, .key = key};
-  if (context.rotates && context.pairing_known) head.rotation = &context.rotation;
-  head.rotation_unknown = context.rotates && !context.pairing_known;
+  if (context.rotates) head.rotation = &context.rotation;
   head.attention_factor = context.layer->rope.attention_factor;
   head.scale = context.score_scale;
   head.cross_attention = context.layer->cross;
@@ -140,6 +139,11 @@ bounds::OperandRounding rounding_of(const LayerContext& context, const formats::
 }
 
 void fill_rounded(const LayerContext& context, const Sides& sides, HeadResult& out) {
+  if (context.layer->temperature_scale > 0) {
+    out.bounds.certificate_bf16 = out.bounds.certificate_e4m3 =
+        Figure::none("q is rounded once more where a factor grows with its position");
+    return;
+  }
   const double before_cap = out.bounds.before_cap.value();
   const double factor = std::max(1.0, context.layer->rope.attention_factor);
   const auto side = [&](const Folded& folded) {
@@ -236,7 +240,6 @@ Result<bounds::Certificates> certify_qk_norm(const LayerContext& context, const 
   head.between = head.clip > 0 ? bounds::Between::qk_norm_and_clip : bounds::Between::qk_norm;
   if (context.layer->qk_norm->after_rope) {
     head.rotation = nullptr;
-    head.rotation_unknown = false;
   }
   bounds::CertifyOptions options;
   options.query_qk_norm = &query_norm;
@@ -260,6 +263,7 @@ void fill_amax(const LayerContext& context, const Folded& query, const QkNormSid
     out.amax_projection_key = key.amax.projection;
     out.amax_expected_key = key.amax.expected;
   }
+  scale_amax(context, figures);
   out.amax_query = figures.kernel;
   out.amax_projection_query = figures.projection;
   out.amax_expected_query = figures.expected;
@@ -363,6 +367,29 @@ void scan_head(const LayerContext& context, const LayerInput& input, const HeadP
     fill_expected(context, input, pair, sides, view, rope, workspace, out);
   }
   fill_headroom(context, out);
+}
+
+void scale_amax(const LayerContext& context, AmaxFigures& query) {
+  if (context.temperature == 1) return;
+  for (Figure* figure : {&query.kernel, &query.expected})
+    if (figure->known()) *figure = spectrum::round_up(figure->value() * context.temperature);
+}
+
+void drop_certificates(const std::string& why, HeadResult& out) {
+  const auto drop = [&](Figure& figure) {
+    if (figure.known()) figure = Figure::none(why);
+  };
+  const auto drop_all = [&](const auto& fields, auto& owner) {
+    for (const auto& field : fields) drop(owner.*field.figure);
+  };
+  drop_all(kCertificateFields, out.bounds);
+  drop_all(kCapFields, out.bounds);
+  drop_all(kRoundedFields, out.bounds);
+  drop_all(kAmaxFields, out);
+  drop_all(kAmaxProjectionFields, out);
+  if (out.rope) drop(out.rope->bound);
+  out.bounds.certificate_by.clear();
+  out.headroom_tier.clear();
 }
 
 void fill_headroom(const LayerContext& context, HeadResult& out) {

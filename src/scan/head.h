@@ -53,6 +53,10 @@ bool wants_cross(const LayerContext& context, const checkpoint::LayerInput& inpu
 // The slice of a projection's bias that belongs to a head.
 std::span<const double> bias_of(const checkpoint::Projection& projection, int head);
 
+// q as the kernel sees it has the layer's position-dependent factor.
+void scale_amax(const LayerContext& context, AmaxFigures& query);
+// Null for what would be a bound; estimates stay.
+void drop_certificates(const std::string& why, HeadResult& out);
 // headroom_bits and headroom_tier from the bounds.
 void fill_headroom(const LayerContext& context, HeadResult& out);
 // Every figure null for one reason: weights that are not finite.

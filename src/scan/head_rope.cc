@@ -12,7 +12,6 @@ using spectrum::Matrix;
 
 // Of Lanczos' recurrence at each sampled offset: from below whatever their number.
 constexpr int kSupremumSteps = 8;
-constexpr const char* kUnknownPairing = "the pairing of this architecture's RoPE is not known";
 
 }  // namespace
 
@@ -21,10 +20,6 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
   RopeWork work;
   if (!context.rotates) return work;
   RopeResult& rope = out.rope.emplace();
-  if (!context.pairing_known) {
-    rope.bound = rope.supremum_sampled = Figure::none(kUnknownPairing);
-    return work;
-  }
   work.searched = true;
   const Matrix query_gram = bounds::inflated(query), key_gram = bounds::inflated(key);
   const bool bounded = std::isfinite(query.squared_norm) && std::isfinite(key.squared_norm);
@@ -57,7 +52,9 @@ RopeWork fill_rope(const LayerContext& context, const Sides& sides, const bounds
         std::min(product, spectrum::sampled_supremum(context.rotation, q1, k1, unbiased,
                                                      context.turns, kSupremumSteps)
                               .value);
-  if (context.options->exact_context && !context.turns.offsets.empty() && bounded) {
+  const bool known_angles =
+      static_cast<double>(context.model.context) <= context.layer->rope.angles_until;
+  if (context.options->exact_context && known_angles && !context.turns.offsets.empty() && bounded) {
     spectrum::ContextOptions cells;
     cells.context = static_cast<double>(context.model.context);
     cells.both_signs = !context.layer->causal;

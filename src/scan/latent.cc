@@ -51,7 +51,6 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
   const bounds::Side rope = bounds_side(key_rope, context.rope_factor);
   bounds::LatentHead view{
       .query = query, .key_nope = nope, .key_rope = rope, .rotation = context.rotation};
-  view.rotation_unknown = context.rotates && !context.pairing_known;
   view.scale = context.score_scale;
   bounds::LatentOptions options;
   options.soft_cap = layer.soft_cap;
@@ -69,16 +68,14 @@ void scan_latent_head(const LayerContext& context, const checkpoint::LayerInput&
   const auto largest = [](const bounds::Side& side, std::span<const std::array<int, 2>> pairs) {
     return bounds::amax(bounds::rows_of(side, pairs), side.squared_norm);
   };
-  // Of two coordinates that turn together and are not known: the diagonal of a square.
-  const auto turned = [&](const bounds::Side& side, std::span<const std::array<int, 2>> pairs) {
-    const double bound = largest(side, pairs);
-    return view.rotation_unknown ? spectrum::round_up(std::sqrt(2.0) * bound) : bound;
-  };
   const bounds::Side query_before = bounds_side(workspace.query, {});
   const bounds::Side rope_before = bounds_side(key_rope, {});
   const auto pairs = bounds::shifted(context.rotation.pairs, layer.query.rows);
-  out.amax_query = turned(query, pairs);
-  out.amax_key = std::max(largest(nope, {}), turned(rope, context.rotation.pairs));
+  AmaxFigures seen;
+  seen.kernel = largest(query, pairs);
+  scale_amax(context, seen);
+  out.amax_query = seen.kernel;
+  out.amax_key = std::max(largest(nope, {}), largest(rope, context.rotation.pairs));
   out.amax_projection_query = largest(query_before, {});
   out.amax_projection_key = std::max(largest(nope, {}), largest(rope_before, {}));
   out.amax_expected_query = out.amax_expected_key = Figure::none(kNoExpected);

@@ -324,8 +324,10 @@ Result<LayerOutcome> LayerScan::run() {
       for (std::size_t i = 0; i < heads.size(); ++i) merge_use(heads[i], result.heads[i]);
     }
   }
-  for (HeadResult& head : result.heads)
+  for (HeadResult& head : result.heads) {
+    if (!context_.no_certificate.empty()) drop_certificates(context_.no_certificate, head);
     if (head.finite) fill_headroom(context_, head);
+  }
   ULLAGE_TRY(concatenate(streaming ? &*streaming : nullptr, result));
   outcome.not_finite = std::move(not_finite_);
   return outcome;

@@ -7,6 +7,9 @@
 namespace ullage::scan {
 namespace {
 
+// Of a pattern, and of what is searched of a name: names come from files.
+constexpr std::size_t kMostCharacters = 200;
+
 std::optional<int> number(const std::string& text) {
   int value = 0;
   const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -19,8 +22,7 @@ std::optional<int> number(const std::string& text) {
 
 bool LayerFilter::takes(int layer, const std::string& name) const {
   if (range) return layer >= range->first && layer <= range->second;
-  // std::regex recurses with the length of the text, and names come from files: a cut name is enough.
-  return !pattern || std::regex_search(name.substr(0, 1000), *pattern);
+  return !pattern || std::regex_search(name.substr(0, kMostCharacters), *pattern);
 }
 
 Result<LayerFilter> parse_layers(const std::string& text) {
@@ -42,8 +44,19 @@ Result<LayerFilter> parse_layers(const std::string& text) {
     filter.range = {*first, *last};
     return filter;
   }
+  // Compiling recurses with the nesting of the pattern, a counted repetition copies what it repeats, and a
+  // look-ahead starts a search at every step of another.
+  const auto has = [&](const char* part) { return text.find(part) != std::string::npos; };
+  if (text.size() > kMostCharacters || has("{") || has("(?=") || has("(?!"))
+    return Error{Code::usage,
+                 "a pattern has at most " + std::to_string(kMostCharacters) +
+                     " characters, no braces and no look-ahead",
+                 "--layers", "", text};
   try {
-    filter.pattern = std::regex(text, std::regex::ECMAScript | std::regex::optimize);
+    // libstdc++'s polynomial executor: it goes through the text once with all states of the pattern, where the
+    // usual one backtracks, for ever on (.*)*x. It refuses back-references, which no other way can bound.
+    filter.pattern = std::regex(
+        text, std::regex::ECMAScript | std::regex::nosubs | std::regex_constants::__polynomial);
   } catch (const std::regex_error&) {
     return Error{Code::usage,
                  "is no regular expression; write 3, 4:7 or a pattern such as 'layers\\.1\\.'",

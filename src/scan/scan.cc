@@ -36,6 +36,20 @@ void keep_worst(const LayerResult& layer, double format_max, std::optional<Worst
   }
 }
 
+// What --exact-context cannot do is said, and all angles are certified there.
+void say_all_angles(const Layers& layers, ScanResult& result) {
+  const auto count = std::count_if(layers.begin(), layers.end(), [&](const auto* layer) {
+    return static_cast<double>(result.context) > layer->rope.angles_until;
+  });
+  if (count > 0)
+    result.assumptions.push_back(
+        "The angles of RoPE within the context are not known in " + std::to_string(count) +
+        " of the layers, because they change with the length of the text, differ for images or can "
+        "be "
+        "read "
+        "in two ways: --exact-context has no effect there, the certificates are for all angles.");
+}
+
 bool any_finite(const ScanResult& result) {
   for (const LayerResult& layer : result.layers)
     for (const HeadResult& head : layer.heads)
@@ -72,6 +86,7 @@ Result<ScanResult> scan(const checkpoint::Container& container,
     return Error{Code::nothing_to_scan,
                  "no attention layer was found, or --layers took none of them", shown_name, "",
                  std::to_string(model.layers.size()) + " attention layers"};
+  if (options.exact_context) say_all_angles(layers, result);
   const int in_flight = layers_in_flight(container, layers, options);
   LayerMemory memory(result.threads, in_flight);
   if (options.progress) options.progress(0, layers.size());

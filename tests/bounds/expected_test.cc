@@ -94,7 +94,7 @@ std::vector<double> project(const Projection& p, const std::vector<double>& n) {
 }
 
 // N queries against N keys of other tokens, each pair alike: N^2 tails of one Gaussian form.
-TEST(Expected, cross_attention_has_as_many_pairs_as_tokens_squared) {
+TEST(Expected, CrossAttentionHasAsManyPairsAsTokensSquared) {
   std::mt19937_64 random(11);
   const Side query = made::side({made::gaussian(4, 8, 0.3, random), {}, false});
   const Side key = made::side({Matrix(4, 8), {1.0, -2.0, 0.5, 0.0}, false});

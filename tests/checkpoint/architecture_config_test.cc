@@ -138,6 +138,11 @@ TEST(ArchitectureConfig, LayersWithoutRopeByDefault) {
             every_fourth);
   EXPECT_EQ(turning(read_made(llama_config("\"sliding_window\": null", "exaone4"), normed)),
             std::vector<bool>(5, true));
+  EXPECT_EQ(turning(read_made(llama_config("\"sliding_window\": null, "
+                                           "\"sliding_window_pattern\": 0",
+                                           "exaone4"),
+                              normed)),
+            std::vector<bool>(5, true));
   EXPECT_EQ(turning(read_made(llama_config("\"sliding_window\": 8, "
                                            "\"sliding_window_pattern\": \"LG\"",
                                            "exaone4"),
@@ -161,6 +166,88 @@ TEST(ArchitectureConfig, Llama4NormsAndTemperatureByLayer) {
   EXPECT_FALSE(made.layer(3).qk_norm.has_value());
   EXPECT_EQ(made.layer(3).temperature_scale, 0.2);
   EXPECT_EQ(made.layer(3).temperature_floor, 64);
+}
+
+TEST(ArchitectureConfig, Ministral3TemperatureIsOfItsRopeSection) {
+  const auto layer = [](const std::string& more) {
+    const Made made =
+        read_made(llama_config("\"head_dim\": 4" + more, "ministral3"), llama_tensors());
+    EXPECT_EQ(made.problem(), "");
+    return made.model.ok() ? made.layer() : AttentionLayer{};
+  };
+  const AttentionLayer given = layer(
+      R"(, "rope_parameters": {"rope_type": "yarn", "factor": 2.0, "llama_4_scaling_beta": 0.5,
+                                     "original_max_position_embeddings": 16})");
+  EXPECT_EQ(given.temperature_scale, 0.5);
+  EXPECT_EQ(given.temperature_floor, 16);
+  EXPECT_NE(given.rope.pairing, RopePairing::none);
+  EXPECT_EQ(layer("").temperature_scale, 0.1);
+  EXPECT_EQ(layer("").temperature_floor, 16384);
+  EXPECT_EQ(layer(", \"rope_theta\": 10000.0").temperature_scale, 0);
+}
+
+TEST(ArchitectureConfig, Mistral4IsLatentWithATemperature) {
+  Tensors latent;
+  const std::string at = "model.layers.0.self_attn.";
+  latent.add(at + "q_a_proj.weight", {8, 16})
+      .add(at + "q_a_layernorm.weight", {8})
+      .add(at + "q_b_proj.weight", {4 * 6, 8})
+      .add(at + "kv_a_proj_with_mqa.weight", {10, 16})
+      .add(at + "kv_a_layernorm.weight", {8})
+      .add(at + "kv_b_proj.weight", {4 * 7, 8})
+      .add("model.layers.0.input_layernorm.weight", {16});
+  const Made made = read_made(
+      R"({"model_type": "mistral4", "hidden_size": 16, "num_attention_heads": 4, "kv_lora_rank": 8,
+          "q_lora_rank": 8, "qk_nope_head_dim": 4, "qk_rope_head_dim": 2, "v_head_dim": 3})",
+      latent);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_EQ(made.layer().temperature_scale, 0.1);
+  const double scale = 1 + 0.1 * std::log(128.0);  // the class default is YaRN
+  EXPECT_NEAR(made.layer().score_scale, scale * scale / std::sqrt(6.0), 1e-14);
+}
+
+TEST(ArchitectureConfig, Gemma3nSharesKeysOfTheLastLayerOfTheType) {
+  Tensors tensors = llama_tensors(4);
+  for (int i = 0; i < 4; ++i)
+    for (const char* side : {"q", "k"})
+      tensors.add("model.layers." + std::to_string(i) + ".self_attn." + side + "_norm.weight", {4});
+  const std::string config =
+      R"({"model_type": "gemma3n_text", "hidden_size": 16, "num_attention_heads": 4, "head_dim": 4,
+          "num_key_value_heads": 2, "num_hidden_layers": 4, "num_kv_shared_layers": )";
+  const std::string types =
+      R"(, "layer_types": ["full_attention", "sliding_attention", "sliding_attention",
+                           "full_attention"]})";
+  const Made made = read_made(config + "2" + types, tensors);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_EQ(made.layer().score_scale, 1);
+  EXPECT_TRUE(made.layer().value_normed);
+  for (const auto& [layer, source] : {std::pair{0, 0}, {1, 1}, {2, 1}, {3, 0}}) {
+    const AttentionLayer& read = made.layer(static_cast<std::size_t>(layer));
+    const std::string of = "model.layers." + std::to_string(source) + ".";
+    EXPECT_EQ(read.query.weight->name,
+              "model.layers." + std::to_string(layer) + ".self_attn.q_proj.weight");
+    EXPECT_EQ(read.key.weight->name, of + "self_attn.k_proj.weight");
+    EXPECT_EQ(read.value.weight->name, of + "self_attn.v_proj.weight");
+    EXPECT_EQ(read.inputs[0].key.name, of + "input_layernorm.weight");
+    EXPECT_EQ(read.qk_norm->key_gain,
+              made.layer(static_cast<std::size_t>(source)).qk_norm->key_gain);
+  }
+  expect_error(read_made(config + "3" + types, tensors), Code::config_invalid,
+               "num_kv_shared_layers");
+}
+
+TEST(ArchitectureConfig, GatedQueriesOfQwen35Moe) {
+  Tensors tensors;
+  const std::string at = "model.language_model.layers.3.";
+  tensors.add(at + "self_attn.q_proj.weight", {32, 16})
+      .add(at + "self_attn.k_proj.weight", {8, 16})
+      .add(at + "self_attn.v_proj.weight", {8, 16})
+      .add(at + "self_attn.q_norm.weight", {4})
+      .add(at + "self_attn.k_norm.weight", {4})
+      .add(at + "input_layernorm.weight", {16});
+  const Made made = read_made(llama_config("\"head_dim\": 4", "qwen3_5_moe_text"), tensors);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_EQ(made.layer().query.first_row, (std::vector<std::uint64_t>{0, 8, 16, 24}));
 }
 
 // ---- older spellings
@@ -431,6 +518,10 @@ TEST(ArchitectureErrors, ConfigOutOfRange) {
   };
   expect_error(invalid("\"head_dim\": 0"), Code::config_invalid, "head_dim");
   expect_error(invalid("\"head_dim\": 100000"), Code::config_invalid, "head_dim");
+  for (const char* key :
+       {"\"rope_scaling\": \"yarn\"", "\"rope_parameters\": 7", "\"text_config\": true",
+        "\"vision_config\": []", "\"quantization_config\": \"4\""})
+    expect_error(invalid(key), Code::config_invalid, "must be an object");
   expect_error(invalid("\"rope_theta\": 0"), Code::config_invalid, "rope_theta");
   expect_error(invalid("\"rope_scaling\": {\"type\": \"spiral\"}"), Code::config_invalid, "spiral");
   expect_error(invalid("\"rope_scaling\": {\"type\": [\"x\"]}"), Code::config_invalid, "type");
@@ -454,6 +545,52 @@ TEST(ArchitectureErrors, ConfigOutOfRange) {
   Tensors far = llama_tensors();
   far.add("model.layers.99999.self_attn.q_proj.weight", {16, 16});
   expect_error(read_made(llama_config(), far), Code::value_invalid, "99999");
+}
+
+// Grams of the heads of q and k are held: a small file must not ask for gigabytes.
+TEST(ArchitectureErrors, HeadsLargerThanAnyModels) {
+  const auto one_head = [](std::uint64_t size) {
+    Tensors tensors;
+    for (const char* side : {"q", "k", "v"})
+      tensors.add(std::string("model.layers.0.self_attn.") + side + "_proj.weight", {size, 2});
+    tensors.add("model.layers.0.input_layernorm.weight", {2});
+    return read_made(
+        "{\"model_type\": \"llama\", \"hidden_size\": 2, \"num_attention_heads\": 1, "
+        "\"head_dim\": " +
+            std::to_string(size) + "}",
+        tensors);
+  };
+  EXPECT_EQ(one_head(1024).problem(), "");
+  expect_error(one_head(1026), Code::config_invalid, "at most 1024, found 1026");
+}
+
+// Layers that serve every depth in turn: each but the first part of a group comes behind the part before.
+TEST(ArchitectureConfig, PredecessorsOfManySharedLayers) {
+  constexpr int kParts = 300;
+  Tensors tensors;
+  tensors.add("encoder.embedding_hidden_mapping_in.weight", {4, 4})
+      .add("embeddings.LayerNorm.weight", {4});
+  for (int part = 0; part < kParts; ++part) {
+    const std::string at = "encoder.albert_layer_groups.0.albert_layers." + std::to_string(part);
+    for (const char* name : {"query", "key", "value"})
+      tensors.add(at + ".attention." + name + ".weight", {4, 4});
+    tensors.add(at + ".full_layer_layer_norm.weight", {4});
+  }
+  const Made made = read_made(
+      R"({"model_type": "albert", "hidden_size": 4, "num_attention_heads": 1,
+          "num_hidden_layers": 10000, "num_hidden_groups": 1, "inner_group_num": 300})",
+      tensors);
+  ASSERT_EQ(made.problem(), "");
+  const auto names = [&](std::size_t layer) {
+    std::vector<std::string> all;
+    for (const LayerInput& input : made.layer(layer).inputs) all.push_back(input.query.name);
+    return all;
+  };
+  const std::string stem = "encoder.albert_layer_groups.0.albert_layers.";
+  const std::string end = ".full_layer_layer_norm.weight";
+  EXPECT_EQ(names(0), (std::vector<std::string>{"encoder.embedding_hidden_mapping_in.weight",
+                                                stem + "299" + end}));
+  EXPECT_EQ(names(7), (std::vector<std::string>{stem + "6" + end}));
 }
 
 TEST(ArchitectureErrors, NothingToScan) {

@@ -26,6 +26,10 @@ TEST(ArchitectureGuess, LlamaShaped) {
   const AttentionLayer& layer = made.layer();
   EXPECT_EQ(layer.rope.pairing, RopePairing::unknown);
   EXPECT_EQ(layer.rope.rotary_dim, 4);
+  EXPECT_EQ(layer.guessed,
+            "model_type something-new is not known: which norm, gain and scale its scores have is "
+            "a guess");
+  EXPECT_EQ(read_made(llama_config(), llama_tensors()).layer().guessed, "");
   EXPECT_EQ(layer.inputs[0].query.kind, InputKind::normalised);
   EXPECT_FALSE(layer.inputs[0].query.layer_norm);
   EXPECT_FALSE(layer.causal);  // nothing says that it is a language model
@@ -55,6 +59,22 @@ TEST(ArchitectureGuess, NormsByWhatIsThere) {
   ASSERT_TRUE(made.layer().qk_norm.has_value());
   EXPECT_FALSE(made.layer().qk_norm->full_width);
   EXPECT_FALSE(made.layer().qk_norm->after_rope);
+
+  // One key head's gain has as many entries as k has rows, and is of the head all the same.
+  Tensors one_key = llama_tensors();
+  for (const char* layer : {"0", "1"}) {
+    const std::string at = std::string("model.layers.") + layer + ".self_attn.";
+    one_key.add(at + "k_proj.weight", {4, 16})
+        .add(at + "v_proj.weight", {4, 16})
+        .add(at + "q_norm.weight", {4})
+        .add(at + "k_norm.weight", {4});
+  }
+  const Made single = read_made(
+      R"({"model_type": "something-new", "hidden_size": 16, "num_attention_heads": 4,
+          "num_key_value_heads": 1})",
+      one_key);
+  ASSERT_EQ(single.problem(), "");
+  EXPECT_FALSE(single.layer().qk_norm->full_width);
 
   Tensors full = llama_tensors();
   for (const char* layer : {"0", "1"})
@@ -126,6 +146,21 @@ TEST(ArchitectureGuess, EncoderAndDecoderWithCrossAttention) {
   EXPECT_EQ(made.layer(2).inputs[0].query.kind, InputKind::normalised);
 }
 
+TEST(ArchitectureGuess, ChatGlmNamesItsGroupsAndChannels) {
+  Tensors tensors;
+  tensors
+      .add("transformer.encoder.layers.0.self_attention.query_key_value.weight",
+           {(4 + 2 * 2) * 8, 16})
+      .add("transformer.encoder.layers.0.input_layernorm.weight", {16});
+  const Made made = read_made(
+      R"({"model_type": "chatglm", "hidden_size": 16, "num_attention_heads": 4, "num_layers": 1,
+          "multi_query_attention": true, "multi_query_group_num": 2, "kv_channels": 8})",
+      tensors);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_EQ(made.layer().kv_heads, 2);
+  EXPECT_EQ(made.layer().head_dim, 8);
+}
+
 TEST(ArchitectureGuess, T5AndLatent) {
   Tensors t5;
   t5.add("decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", {8, 4})
@@ -160,6 +195,7 @@ TEST(ArchitectureGuess, AnyRowOfTheTable) {
   const Made made = read_made(R"({"model_type": "newgen", "n_embd": 16, "n_head": 4})", tensors);
   ASSERT_EQ(made.problem(), "");
   EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("read like codegen")));
+  EXPECT_NE(made.layer().guessed, "");
   EXPECT_EQ(made.layer().rope.pairing, RopePairing::unknown);
 }
 
@@ -282,7 +318,18 @@ TEST(ArchitectureTowers, AnUnknownWrapperAroundKnownTowers) {
   ASSERT_EQ(made.problem(), "");
   EXPECT_EQ(made.value().layers.size(), 4u);
   EXPECT_EQ(made.layer().rope.pairing, RopePairing::half_split);
-  EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("'newvlm' is not known")));
+  EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("newvlm is not known")));
+}
+
+TEST(ArchitectureTowers, AnUnknownTextTowerIsAGuess) {
+  const Made made =
+      read_made("{\"model_type\": \"llava\", \"text_config\": " + llama_config("", "newtext") +
+                    ", \"vision_config\": " + kClip + "}",
+                tower_tensors());
+  ASSERT_EQ(made.problem(), "");
+  ASSERT_EQ(made.value().layers.size(), 4u);
+  EXPECT_NE(made.layer(0).guessed, "");
+  EXPECT_EQ(made.layer(2).guessed, "");
 }
 
 TEST(ArchitectureTowers, PaliGemmaSeesBothWays) {
@@ -293,13 +340,33 @@ TEST(ArchitectureTowers, PaliGemmaSeesBothWays) {
   EXPECT_FALSE(made.layer().causal);
 }
 
+TEST(ArchitectureTowers, ManyAssumptionsAreCounted) {
+  Tensors tensors = llama_tensors();
+  for (int i = 0; i < 30; ++i)
+    tensors.add("draft" + std::to_string(i) + ".layers.0.self_attn.q_proj.weight", {4, 4});
+  const Made made = read_made(llama_config(), tensors);
+  ASSERT_EQ(made.problem(), "");
+  ASSERT_EQ(made.value().assumptions.size(), 11u);
+  EXPECT_EQ(made.value().assumptions.back(), "20 more like these are left out.");
+}
+
+TEST(ArchitectureTowers, CrossAttentionThatIsNotReadIsSaid) {
+  Tensors tensors;
+  tensors.add("h.0.attn.c_attn.weight", {16, 48})
+      .add("h.0.ln_1.weight", {16})
+      .add("h.0.crossattention.q_attn.weight", {16, 16});
+  const Made made = read_made(R"({"model_type": "gpt2", "n_embd": 16, "n_head": 4})", tensors);
+  ASSERT_EQ(made.problem(), "");
+  EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("cross-attention")));
+}
+
 TEST(ArchitectureTowers, OfEqualNamesOneMustFit) {
   Tensors tensors = llama_tensors();
   tensors.add("draft.layers.0.self_attn.q_proj.weight", {4, 4});
   const Made made = read_made(llama_config(), tensors);
   ASSERT_EQ(made.problem(), "");
   EXPECT_EQ(made.value().layers.size(), 2u);
-  EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("'draft.' are not scanned")));
+  EXPECT_THAT(made.value().assumptions, Contains(HasSubstr("under draft. are not scanned")));
 }
 
 }  // namespace

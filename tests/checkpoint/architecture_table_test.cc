@@ -199,6 +199,7 @@ std::string config_for(const Row& row, const std::string& type) {
   put(first(row.depth_key, kDepthKeys), std::to_string(kDepth));
   if (row.kv == KvRule::config || row.kv == KvRule::falcon) put("num_kv_heads", "2");
   if (row.kv == KvRule::falcon) put("new_decoder_architecture", "true");
+  if (!row.shared_kv.empty()) put(std::string(row.shared_kv), "0");
   if (row.shared) put("num_hidden_groups", std::to_string(kDepth));
   if (!row.when.key.empty()) put(std::string(row.when.key), row.when.value ? "true" : "false");
   if (row.qk_norm && !row.qk_norm->when.key.empty())

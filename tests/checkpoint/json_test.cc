@@ -207,6 +207,20 @@ TEST(JsonDocument, HoldsTheTree) {
   EXPECT_EQ(json.member(list, "a"), 0U);
 }
 
+TEST(JsonDocument, FindsTheKeysOfALargeObject) {
+  std::string text = R"({"few": {"b": 1}, "many": {)";
+  for (int i = 999; i >= 0; --i)
+    text += "\"k" + std::to_string(i) + "\": " + std::to_string(i) + (i > 0 ? ", " : "");
+  const auto json = JsonDocument::parse(text + "}}", "t", {});
+  ASSERT_TRUE(json.ok());
+  const std::uint32_t many = json->member(0, "many");
+  for (int i = 0; i < 1000; ++i)
+    EXPECT_EQ((*json)[json->member(many, "k" + std::to_string(i))].integer, i);
+  for (const char* absent : {"", "k", "k1000", "zzz", "b"})
+    EXPECT_EQ(json->member(many, absent), 0U);
+  EXPECT_EQ((*json)[json->member(json->member(0, "few"), "b")].integer, 1);
+}
+
 TEST(JsonDocument, RefusesAKeyTwiceAtEveryLevel) {
   for (const char* text :
        {R"({"a":1,"a":2})", R"([[{"x":{"a":1,"b":2,"a":1}}]])", R"({"z":1,"\u007a":2})"}) {

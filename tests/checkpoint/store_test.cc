@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -126,6 +127,18 @@ struct Magic {
   std::string start;
   const char* said;
 };
+
+TEST(TensorStore, AFileIsOneShard) {
+  const TempFolder folder;
+  folder.write("a.safetensors",
+               test::safetensors_file({bytes_tensor("a", "1"), bytes_tensor("b", "2")}));
+  ASSERT_EQ(symlink("a.safetensors", (folder.string() + "/b.safetensors").c_str()), 0);
+  folder.write("model.safetensors.index.json",
+               R"({"weight_map": {"a": "a.safetensors", "b": "b.safetensors"}})");
+  const Error error = refusal(folder);
+  EXPECT_EQ(error.code, Code::index_invalid);
+  EXPECT_NE(error.message().find("two shards are one file"), std::string::npos) << error.message();
+}
 
 TEST(TensorStore, SaysWhatAFileIsThatIsNotSafetensors) {
   const std::vector<Magic> files = {

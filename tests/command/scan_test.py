@@ -308,3 +308,130 @@ def test_the_end_of_a_session_leaves_nothing_behind(command, tmp_path):
     run.send_signal(signal.SIGHUP)
     assert run.wait(60) in (0, 130)
     assert list(tmp_path.glob(".*tmp")) == []
+
+
+def largest_certificate(report):
+    return max(head["bounds"]["certificate"] for layer in report["layers"] for head in layer["heads"])
+
+
+def test_rope_scaling_beside_rope_parameters(ullage, tmp_path):
+    """transformers takes rope_scaling; equal positions turn nothing, so factor^2 |A^T B| is attained."""
+    rope = {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        "rope_scaling": {"rope_type": "yarn", "factor": 1e6, "original_max_position_embeddings": 16},
+    }
+    tensors = made.llama(tmp_path / "model", layers=1, heads=1, kv_heads=1, config=rope)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
+    gain, q, k = (
+        tensors[f"model.layers.0.{name}.weight"].astype(np.float64)
+        for name in ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj")
+    )
+    factor = 1 + 0.1 * np.log(1e6)
+    attained = factor**2 * 32 / np.sqrt(8) * np.linalg.norm((q * gain).T @ (k * gain), 2)
+    assert largest_certificate(report) >= attained
+
+
+def test_exact_context_where_the_angles_change_with_the_length(ullage, tmp_path):
+    """LongRoPE beyond the trained context: the long factors turn, under which this score is attained."""
+
+    def edit(tensors):
+        q, k = (np.zeros((4, 4), np.float32) for _ in range(2))
+        q[:2, 0] = 1
+        k[:3, 1] = np.cos(3.0), 1, np.sin(3.0)
+        tensors["model.layers.0.self_attn.q_proj.weight"], tensors["model.layers.0.self_attn.k_proj.weight"] = q, k
+        tensors["model.layers.0.input_layernorm.weight"] = np.ones(4, np.float32)
+
+    rope = {
+        "max_position_embeddings": 512,
+        "rope_theta": 4.0,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [100.0, 100.0],
+            "long_factor": [100.0, 6400.0],
+            "original_max_position_embeddings": 64,
+            "attention_factor": 1.0,
+        },
+    }
+    made.llama(tmp_path / "model", layers=1, heads=1, kv_heads=1, head_dim=4, width=4, edit=edit, config=rope)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json", "--exact-context", "--context", "320")
+    t = np.arange(320)
+    attained = 0.5 * 4 * np.max(np.abs(np.cos(t / 100 - 3.0) + np.cos(t * 0.5 / 6400)))
+    assert attained > 3.99 and largest_certificate(report) >= attained
+    assert any("--exact-context has no effect" in text for text in report["assumptions"])
+    short = report_of(ullage, tmp_path / "model", tmp_path / "b.json", "--exact-context", "--context", "64")
+    t = np.arange(64)
+    attained = 0.5 * 4 * np.max(np.abs(np.cos(t / 100 - 3.0) + np.cos(t * 0.5 / 100)))
+    assert attained <= largest_certificate(short) < 4 and not any("no effect" in text for text in short["assumptions"])
+
+
+def test_no_certificate_of_a_guess(ullage, tmp_path, schema):
+    """Of an unknown model_type another reading of gain or scale may be the true one: estimates only."""
+    made.llama(tmp_path / "known")
+    made.llama(tmp_path / "model", config={"model_type": "something-new"})
+    known = report_of(ullage, tmp_path / "known", tmp_path / "a.json")["layers"][0]
+    report = report_of(ullage, tmp_path / "model", tmp_path / "b.json")
+    jsonschema.validate(report, schema)
+    layer = report["layers"][0]
+    for head, other in zip(layer["heads"], known["heads"], strict=True):
+        bounds = head["bounds"]
+        for name in ("naive", "certificate", "before_cap", "additive_bias"):
+            assert bounds[name] is None and "is a guess" in bounds["why"][name]
+        for group in ("amax", "amax_projection"):
+            assert all(head[group][side] is None for side in head[group] if side != "why")
+        assert bounds["certificate_by"] is None and head["rope"]["bound"] is None
+        assert head["sigma"] == other["sigma"] and bounds["expected"] == pytest.approx(
+            other["bounds"]["expected"], rel=0.1
+        )
+        assert head["headroom_tier"] == "expected"
+    assert layer["descale"]["q"]["certificate"] is None and layer["descale"]["q"]["expected"] > 0
+    refused = ullage("scales", tmp_path / "model", "--to", "vllm", "--out", tmp_path / "s.safetensors")
+    assert refused.returncode == 3 and "guess" in refused.stderr
+
+
+def test_q_grows_with_its_position(ullage, tmp_path):
+    """ministral3: the last position's factor is on the score and on q as the kernel sees it."""
+    rope = {
+        "model_type": "ministral3",
+        "max_position_embeddings": 64,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 1e4,
+            "factor": 16.0,
+            "original_max_position_embeddings": 4,
+            "llama_4_scaling_beta": 4.0,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+        },
+    }
+    tensors = made.llama(tmp_path / "model", layers=1, heads=1, kv_heads=1, config=rope)
+    report = report_of(ullage, tmp_path / "model", tmp_path / "a.json")
+    gain, q, k = (
+        tensors[f"model.layers.0.{name}.weight"].astype(np.float64)
+        for name in ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj")
+    )
+    growth = 1 + 4.0 * np.log(1 + 63 // 4)
+    assert largest_certificate(report) >= growth * 32 / np.sqrt(8) * np.linalg.norm((q * gain).T @ (k * gain), 2)
+    head = report["layers"][0]["heads"][0]
+    assert head["amax"]["q"] >= growth * np.sqrt(32) * np.max(np.linalg.norm(q * gain, axis=1))
+    assert head["bounds"]["certificate_rounded"]["bf16"] is None
+
+
+def test_normed_values(ullage, tmp_path):
+    """gemma3n: v has no entry above the square root of its width, however small W_V is."""
+
+    def edit(tensors):
+        tensors["model.layers.0.self_attn.v_proj.weight"][:] *= np.float32(1e-6)
+        for side in "qk":
+            tensors[f"model.layers.0.self_attn.{side}_norm.weight"] = np.ones(8, np.float32)
+
+    config = {"model_type": "gemma3n_text", "num_kv_shared_layers": 0}
+    made.llama(tmp_path / "model", layers=1, edit=edit, config=config)
+    head = report_of(ullage, tmp_path / "model", tmp_path / "a.json")["layers"][0]["heads"][0]
+    assert head["amax"]["v"] == pytest.approx(np.sqrt(8), rel=1e-12) and head["amax"]["v"] >= np.sqrt(8)
+    assert head["bounds"]["certificate"] >= 8  # scale 1: two unit gains over eight coordinates
+
+
+def test_offsets_that_no_memory_holds(ullage, checkpoint):
+    for options in (["--offsets", "all", "--context", str(2**21)], ["--offsets", str(2**21), "--context", str(2**30)]):
+        run = ullage("scan", checkpoint, *options)
+        assert run.returncode == 2 and "--offsets" in run.stderr and "--context" in run.stderr, run.stderr

@@ -30,7 +30,8 @@ INSTANTIATE_TEST_SUITE_P(All, ParseLayers,
                                          Case{"vision", {}}));
 
 TEST(ParseLayersErrors, SayTheArgument) {
-  for (const char* text : {"4:2", "(", "[", "1:2:3", "99999999999999:3"}) {
+  for (const char* text :
+       {"4:2", "(", "[", "1:2:3", "99999999999999:3", "a{2}", "(?=a)b", R"((a)\1)"}) {
     const Result<LayerFilter> filter = parse_layers(text);
     ASSERT_FALSE(filter.ok()) << text;
     EXPECT_EQ(filter.error().code, Code::usage);
@@ -42,6 +43,20 @@ TEST(LayerFilter, LongNamesAreCutBeforeTheyAreMatched) {
   const Result<LayerFilter> filter = parse_layers("(a|b)*c");
   ASSERT_TRUE(filter.ok());
   EXPECT_FALSE(filter->takes(0, std::string(1'000'000, 'a')));
+}
+
+// A search that backtracks would not end, and compiling so many groups would exhaust the stack.
+TEST(LayerFilter, NoPatternTakesForEver) {
+  const std::string name = "model.layers.0." + std::string(300, 'a');
+  for (const char* text : {"(.*)*x", "((a*)*)*b", "(a|aa)+$x", ".*.*.*.*.*.*.*.*.*.*.*.*.*x"}) {
+    const Result<LayerFilter> filter = parse_layers(text);
+    ASSERT_TRUE(filter.ok()) << text;
+    EXPECT_FALSE(filter->takes(0, name)) << text;
+  }
+  const Result<LayerFilter> deep =
+      parse_layers(std::string(20'000, '(') + "a" + std::string(20'000, ')'));
+  ASSERT_FALSE(deep.ok());
+  EXPECT_EQ(deep.error().code, Code::usage);
 }
 
 }  // namespace

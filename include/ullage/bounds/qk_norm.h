@@ -35,7 +35,4 @@ double qk_norm_bound(const QkNormSide& query, const QkNormSide& key,
 // per-head LayerNorm: sqrt(D - 1)|g_c| + |beta_c|.
 std::vector<double> qk_norm_amax(const QkNormSide& side, std::span<const std::array<int, 2>> pairs);
 
-// sqrt(D) max|g| + |beta|: the longest q, and so its largest entry whatever turns afterwards.
-double qk_norm_length(const QkNormSide& side);
-
 }  // namespace ullage::bounds

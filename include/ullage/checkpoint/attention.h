@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -60,6 +61,9 @@ struct Rope {
   // Radians a position, one a pair; empty if not one_dimensional.
   std::vector<double> inverse_frequency;
   bool one_dimensional = true;  // false: angles follow 2-D patches, not j - i
+  // Tokens up to which inverse_frequency holds: beyond, dynamic NTK and LongRoPE have other angles. 0: never,
+  // where a config can be read in two ways or tokens of images have angles of their own.
+  double angles_until = std::numeric_limits<double>::infinity();
 };
 
 enum class QkNormKind { rms, layer };
@@ -115,6 +119,10 @@ struct AttentionLayer {
   // Position-dependent factor on q: at most 1 + temperature_scale * ln(1 + floor(context / temperature_floor)).
   double temperature_scale = 0;
   double temperature_floor = 1;
+  bool value_normed = false;  // v is RMS-normed without gain before it is used
+  // Why no bound can be claimed: the model type is not known, so norm, gain and scale are a guess, fit for
+  // estimates only. Empty: they are known.
+  std::string guessed;
 };
 
 // Every attention layer that a checkpoint holds, and what had to be assumed to find them.
