@@ -310,13 +310,14 @@ Result<std::vector<float>> terms_of(const StudyInputs& inputs, const Recipe& rec
   const Inputs<float> view = inputs.view();
   Rounders<float> rounders(recipe, head);
   Head<float> stored(view, recipe, 0, head, rounders);
-  RowSoftmax<float> softmax(recipe, shift, 0, head, rounders);
+  RowSoftmax<float> softmax(recipe, shift, rounders);
   std::vector<float> row(shape.width);
   std::vector<float> weights(shape.keys);
   stored.read_queries(query, 1, row.data());
   stored.scores({query, 1, 0, shape.keys}, row.data(), weights.data(), nullptr);
-  RowState<float> state;
-  softmax.take_tile(state, query, weights);
+  RowState<float> state =
+      softmax.start({.head = head, .position = position_of(stored.sequence(), query)}, row);
+  softmax.take_tile(state, weights);
   rounders[Quantity::weight](weights);
   std::vector<float> terms;
   for (std::size_t j = 0; j < shape.keys; ++j) {

@@ -10,8 +10,8 @@ from torch.nn.attention.bias import CausalBias, CausalVariant
 from . import _operator
 from ._statistics import AttentionStatistics
 
-# "stabilised" needs no setting: its offsets are a hash of (SEED, batch, head, row), so there is no state, and the same
-# tensors give the same bits on every call, step and thread count.
+# "stabilised" needs no setting: its offsets are a hash of (SEED, batch, head, position, the query's numbers), so there is no
+# state, and the same tensors give the same bits on every call and thread count.
 SOFTMAXES = ("standard", "published", "stabilised")
 SEED = 0
 MAX_WIDTH = 256
