@@ -218,6 +218,8 @@ class FastForward {
     row.max_abs = units_.score * static_cast<double>(states.max_abs[i]);
     row.squared_scores = units_.score * units_.score * static_cast<double>(states.squares[i]);
     row.repeats = static_cast<std::uint32_t>(states.repeats[i]);
+    // The maxima of vectors drop a NaN; the sum keeps it.
+    if (std::isnan(states.sum[i])) row.invalidate();
     return row;
   }
 

@@ -133,6 +133,7 @@ class HeadForward {
     };
     put(outputs_.log_sum_exp, softmax_.log_sum_exp(states_[i]));
     put(outputs_.ones, ones_[i]);
+    if (std::isnan(states_[i].sum)) statistics_[i].invalidate();
     put(outputs_.statistics, statistics_[i]);
   }
 
