@@ -58,10 +58,12 @@ def register(name: str = "ullage", softmax: str = "stabilised") -> None:
 def check(model: torch.nn.Module, **inputs: Any) -> int:
     """How many times one forward pass of the model, without gradients and dropout, called this library's attention.
 
-    inputs: the model's arguments; default model.dummy_inputs, a few tokens. Raises NotImplementedError that names the
-    model's class where the pass fails, or never gets here: some classes compute their attention themselves whatever
-    attn_implementation says.
+    inputs: the model's arguments; a model of tokens needs none (model.dummy_inputs). Raises NotImplementedError that
+    names the model's class where the pass fails, or never gets here: some classes compute their attention themselves
+    whatever attn_implementation says.
     """
+    if not inputs and model.main_input_name != "input_ids":
+        raise ValueError(f"ullage.huggingface.check: inputs: {type(model).__name__} needs {model.main_input_name}")
     before, modes = _calls.count, [(module, module.training) for module in model.modules()]
     model.eval()
     try:

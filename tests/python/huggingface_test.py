@@ -209,6 +209,9 @@ def test_an_image_model():
                                         image_size=16, patch_size=4, initializer_range=0.3))
 
     image = torch.randn(2, 3, 16, 16)
+    assert ullage.huggingface.check(make(vit, "ullage"), pixel_values=image) == 2
+    with pytest.raises(ValueError, match="check: inputs: ViTModel needs pixel_values"):
+        ullage.huggingface.check(make(vit, "ullage"))
     eager, ours = (make(vit, how)(image).last_hidden_state for how in ("eager", "ullage"))
     torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-4)
 
@@ -289,6 +292,7 @@ def test_a_bias_by_position_has_no_gradient():
 def test_check_counts_the_layers(name):
     model = make(name, "ullage").train()
     assert ullage.huggingface.check(model, **inputs()) == 2 and model.training
+    assert ullage.huggingface.check(model) == 2
     with pytest.raises(NotImplementedError, match="with attn_implementation='eager' never called ullage's attention"):
         ullage.huggingface.check(make(name, "eager"), **inputs())
 
