@@ -31,9 +31,9 @@ class InputFile {
     attention::StudyInputs inputs;
     inputs.shape = {q.batch, q.heads, k.heads, q.rows, k.rows, q.columns, v.columns};
     ULLAGE_TRY(expect("k", k.batch == q.batch && k.columns == q.columns,
-                      "q's batch and number of columns"));
+                      "the batch and number of columns of q"));
     ULLAGE_TRY(expect("v", v.batch == k.batch && v.heads == k.heads && v.rows == k.rows,
-                      "k's batch, heads and rows"));
+                      "the batch, heads and rows of k"));
     ULLAGE_TRY(values("q", inputs.q));
     ULLAGE_TRY(values("k", inputs.k));
     ULLAGE_TRY(values("v", inputs.v));
@@ -42,7 +42,7 @@ class InputFile {
       ULLAGE_TRY(expect("grad_output",
                         grad.batch == q.batch && grad.heads == q.heads && grad.rows == q.rows &&
                             grad.columns == v.columns,
-                        "q's batch, heads and rows, v's columns"));
+                        "the batch, heads and rows of q, the columns of v"));
       ULLAGE_TRY(values("grad_output", inputs.grad_output));
     }
     if (store_.find("x") != nullptr) ULLAGE_TRY(read_x(q, inputs));
@@ -61,7 +61,7 @@ class InputFile {
     const bool batched = shape.size() == 3;
     if ((shape.size() != 2 && !batched) || (batched && shape[0] != q.batch) ||
         (!batched && q.batch != 1) || shape[batched ? 1 : 0] != q.rows)
-      return mismatch("x", "(batch, rows, columns) with q's batch and rows");
+      return mismatch("x", "(batch, rows, columns) with the batch and rows of q");
     if (shape.back() == 0 || shape.back() > kMostRows) return mismatch("x", "some columns");
     inputs.model_width = shape.back();
     return values("x", inputs.x);

@@ -11,11 +11,16 @@ using report::JsonWriter;
 
 constexpr const char* kNotFinite = "not finite";
 
+const char* why_no_delta(const attention::StudyCase& found) {
+  if (!found.has_grad_output) return "the inputs have no grad_output";
+  return found.delta.not_finite > 0 ? kNotFinite : "no row kept its sum";
+}
+
 void put_error(JsonWriter& json, const char* name, const attention::SignedError& error,
                const char* why_none) {
   json.key(name);
   if (error.count == 0) {
-    json.null(why_none);
+    json.null(error.not_finite > 0 ? kNotFinite : why_none);
     return;
   }
   json.begin_object(JsonLayout::line);
@@ -23,6 +28,7 @@ void put_error(JsonWriter& json, const char* name, const attention::SignedError&
   json.key("standard_error").number(error.standard_error, kNotFinite);
   json.key("spread").number(error.spread, kNotFinite);
   json.key("elements").natural(error.count);
+  json.key("not_finite").natural(error.not_finite);
   json.key("clusters").natural(error.clusters);
   json.key("positive").natural(error.positive);
   json.key("negative").natural(error.negative);
@@ -33,7 +39,7 @@ void put_error(JsonWriter& json, const char* name, const attention::SignedError&
 void put_alignment(JsonWriter& json, const attention::StudyCase& found) {
   json.key("weight_gradient");
   if (found.delta.count == 0) {
-    json.null("the inputs have no grad_output");
+    json.null(why_no_delta(found));
     return;
   }
   const attention::Coherence& a = found.alignment;
@@ -59,7 +65,7 @@ void put_case(JsonWriter& json, const StudiedCase& studied) {
   json.key("tail_mass").number(found.tail_mass, kNotFinite);
   put_error(json, "unnormalised_ulp", found.unnormalised, "no row kept its sum");
   put_error(json, "output_ulp", found.output, "no row kept its output");
-  put_error(json, "delta", found.delta, "the inputs have no grad_output");
+  put_error(json, "delta", found.delta, why_no_delta(found));
   put_alignment(json, found);
   json.key("output_histogram").begin_object(JsonLayout::line);
   json.key("begin").number(attention::Histogram::bin_begin(0));

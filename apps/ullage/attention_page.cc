@@ -28,8 +28,9 @@ bool biased(const attention::SignedError& error) {
 }
 
 std::string mean_text(const attention::SignedError& error) {
-  if (error.count == 0) return "-";
-  return fmt::format("{:+.3g} +- {:.1g}", error.mean, error.standard_error);
+  if (error.count == 0) return error.not_finite > 0 ? "not finite" : "-";
+  const std::string text = fmt::format("{:+.3g} +- {:.1g}", error.mean, error.standard_error);
+  return error.not_finite == 0 ? text : fmt::format("{} ({} not finite)", text, error.not_finite);
 }
 
 report::Cell mean_cell(const attention::SignedError& error) {
@@ -49,7 +50,7 @@ report::Section bias_bars(const StudyReport& study) {
   report::BarChart bars;
   bars.heading = {
       "Mean error of O",
-      "Signed, in units of the last place of O as the recipe stores it; 0 is unbiased."};
+      "Signed, in units of the last place of sum p |V| as the recipe stores O; 0 is unbiased."};
   bars.value_label = "mean signed error, ulp";
   bars.series = {"O"};
   for (const StudiedCase& studied : study.cases) {
@@ -224,10 +225,11 @@ report::Page study_page(const StudyReport& study) {
     biased_cases += biased(studied.found.output) ? 1 : 0;
     lost += studied.found.lost_rows;
   }
-  page.cards = {{"biased", fmt::format("{} of {}", biased_cases, study.cases.size()),
-                 "cases whose error of O has one sign", biased_cases > 0 ? Tone::warn : Tone::good},
-                {"lost rows", report::format_count(lost), "output not finite, over all cases",
-                 lost > 0 ? Tone::bad : Tone::good}};
+  page.cards = {
+      {"biased", fmt::format("{} of {}", biased_cases, study.cases.size()),
+       "cases whose error of O has one sign", biased_cases > 0 ? Tone::warn : Tone::good},
+      {"lost rows", report::format_count(lost), "sum lost or output not finite, over all cases",
+       lost > 0 ? Tone::bad : Tone::good}};
   page.sections = {case_table(study), bias_bars(study), histograms(study)};
   if (!study.cases.front().accumulated.empty()) page.sections.push_back(accumulation(study));
   const bool added = std::any_of(study.cases.begin(), study.cases.end(),

@@ -9,7 +9,9 @@ that is none of these (blocks of images, packed sequences, chunks) is filled and
 """
 
 import functools
+import threading
 import warnings
+from typing import Any
 
 try:
     import torch
@@ -23,7 +25,7 @@ except ModuleNotFoundError as error:
 
 from .torch import SOFTMAXES, _attention, _operator
 
-__all__ = ["register"]
+__all__ = ["check", "register"]
 
 # A band: keys seen before and after the diagonal, None for all of them. Mask functions are told apart by their code,
 # those with a parameter by that of any one of their kind. Pairs, not a dict: torch.compile cannot hash code.
@@ -54,6 +56,45 @@ def register(name: str = "ullage", softmax: str = "stabilised") -> None:
 
     AttentionInterface.register(name, forward)
     AttentionMaskInterface.register(name, _mask)
+
+
+def check(model: torch.nn.Module, **inputs: Any) -> int:
+    """How many times one forward pass of the model, without gradients and dropout, called this library's attention.
+
+    inputs: the model's arguments; a model of tokens needs none (model.dummy_inputs). Raises NotImplementedError that
+    names the model's class where the pass fails, or never gets here: some classes compute their attention themselves
+    whatever attn_implementation says.
+    """
+    if not inputs and model.main_input_name != "input_ids":
+        raise ValueError(f"ullage.huggingface.check: inputs: {type(model).__name__} needs {model.main_input_name}")
+    before, modes = _calls.count, [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(**(inputs or model.dummy_inputs))
+    except Exception as error:
+        raise NotImplementedError(
+            f"ullage.huggingface.check: {type(model).__name__}: a forward pass with "
+            f"attn_implementation={model.config._attn_implementation!r} fails: {error}"
+        ) from error
+    finally:
+        for module, training in modes:
+            module.training = training
+    if _calls.count == before:
+        raise NotImplementedError(
+            f"ullage.huggingface.check: {type(model).__name__} with attn_implementation="
+            f"{model.config._attn_implementation!r} never called ullage's attention"
+        )
+    return _calls.count - before
+
+
+class _Calls(threading.local):
+    """Of attention in this thread, for check()."""
+
+    count = 0
+
+
+_calls = _Calls()
 
 
 def _band(mask_function):
@@ -136,6 +177,8 @@ def _attend(
     **kwargs,
 ):
     """query (B, Hq, L, E), key and value (B, Hkv, S, E) -> (B, L, Hq, Ev), no weights. As sdpa's attention is called."""
+    if not torch.compiler.is_compiling():
+        _calls.count += 1
     if dropout:
         raise ValueError(
             f"ullage.huggingface: dropout: the attention has none, the config asks for {dropout}; set it to 0 "
@@ -143,6 +186,12 @@ def _attend(
         )
     if cache is not None:
         raise NotImplementedError("ullage.huggingface: cache: paged caches are not supported")
+    if position_bias is not None and position_bias.requires_grad:
+        raise NotImplementedError(
+            "ullage.huggingface: position_bias: a bias by position (T5's relative_attention_bias) has "
+            "no gradient here: set its weight.requires_grad to False, run under torch.no_grad(), or "
+            "train with another attn_implementation"
+        )
     band = padding = None
     if attention_mask is None:
         # No mask function was asked: what the module says of itself holds, the last query at the last key.

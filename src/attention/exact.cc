@@ -1,6 +1,7 @@
 #include "attention/exact.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "attention/elementary.h"
 
@@ -16,12 +17,15 @@ ExactHead::ExactHead(Head<float>& head)
       value_product_({}, head.value_width()),
       key_product_({}, head.width()) {
   for (double& value : values_) value *= head.value_descale();
+  value_sizes_ = values_;
+  for (double& value : value_sizes_) value = std::fabs(value);
 }
 
 ExactRow ExactHead::row(std::size_t query) {
   const std::size_t keys = scores_.size();
   ExactRow out;
   out.output.resize(head_.value_width());
+  out.sizes.resize(head_.value_width());
   out.keys.resize(head_.width());
   head_.read_queries(query, 1, query_.data());
   head_.scores({query, 1, 0, keys}, query_.data(), scores_.data(), nullptr);
@@ -53,6 +57,8 @@ ExactRow ExactHead::row(std::size_t query) {
   for (double& weight : weights_) weight /= sum;
   value_product_({weights_.data(), keys, 1}, {values_.data(), head_.value_width()}, 1, keys,
                  head_.value_width(), Zeros::skip, out.output.data());
+  value_product_({weights_.data(), keys, 1}, {value_sizes_.data(), head_.value_width()}, 1, keys,
+                 head_.value_width(), Zeros::skip, out.sizes.data());
   key_product_({weights_.data(), keys, 1}, {key_rows_.data(), head_.width()}, 1, keys,
                head_.width(), Zeros::skip, out.keys.data());
   return out;

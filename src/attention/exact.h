@@ -13,6 +13,7 @@ struct ExactRow {
   RowStatistics statistics;
   double log_sum_exp = 0;      // -infinity where the row sees no key
   std::vector<double> output;  // value_width
+  std::vector<double> sizes;   // P |V|, value_width: what O would be without cancellation
   std::vector<double> keys;    // P K, width
 };
 
@@ -25,6 +26,7 @@ class ExactHead {
  private:
   Head<float>& head_;
   std::vector<double> values_;
+  std::vector<double> value_sizes_;
   std::vector<double> key_rows_;
   std::vector<float> query_;
   std::vector<float> scores_;

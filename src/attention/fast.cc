@@ -1,5 +1,6 @@
 #include "ullage/attention/fast.h"
 
+#include <cmath>
 #include <cstddef>
 
 #include "attention/fast_kernels.h"
@@ -40,6 +41,11 @@ std::string fast_path_reason(const Inputs<T>& inputs, const FastOptions& options
   if (!inputs.descales.q.empty() || !inputs.descales.k.empty() || !inputs.descales.v.empty())
     return "descales of FP8 operands";
   if (!(inputs.score_scale() > 0)) return "a score scale that is not positive";
+  // Kernels multiply by these as FP32: 0 or infinity times infinity would be NaN.
+  const ScoreUnits units = score_units(inputs);
+  const float factor = inputs.soft_cap == 0 ? units.scale : units.cap_scale;
+  if (!(factor > 0) || !std::isfinite(factor))
+    return "a score scale, over the soft cap, beyond the range of FP32";
   if (inputs.q.column != 1 || inputs.k.column != 1 || inputs.v.column != 1)
     return "columns that are not next to each other";
   if (inputs.shape.queries > kMostRows || inputs.shape.keys > kMostRows)

@@ -101,10 +101,10 @@ class FastForward {
     const std::size_t kv_head = piece.head / shape.group();
     const std::size_t padded = rounded_up(piece.rows, static_cast<std::size_t>(kernels_.row_tile));
     Word* queries = worker.queries.at_least(padded * plan_.steps);
-    kernels_.pack_lanes(
+    const SourceRows source =
         plan_.source(inputs_.q, sequence.rows.batch, piece.head,
-                     sequence.rows.query_begin + piece.row, piece.rows, shape.width),
-        kernels_.row_tile, queries);
+                     sequence.rows.query_begin + piece.row, piece.rows, shape.width);
+    kernels_.pack_lanes(source, kernels_.row_tile, queries);
 
     ForwardBlock block = {};
     block.queries = queries;
@@ -139,15 +139,27 @@ class FastForward {
     block.states = {next(), next(), next(), next(), next(), next(), next(), next(), next()};
     float* offsets = next();
     if (options_.shift.rule == ShiftRule::stabilised) {
-      for (std::size_t i = 0; i < padded; ++i)
-        offsets[i] = static_cast<float>(
-            std::numbers::log2e *
-            row_offset(options_.shift.seed, sequence.rows.index, piece.head, piece.row + i));
+      write_offsets(piece, sequence.rows, source, worker, offsets);
+      std::fill(offsets + piece.rows, offsets + padded, 0.0F);
       block.offsets = offsets;
     }
     kernels_.forward(block);
     if (wants_statistics_) gather_statistics(piece, sequence.rows, block, worker.statistics);
     finish(piece, sequence.rows, block, next());
+  }
+
+  // In powers of two.
+  void write_offsets(const Piece& piece, const Sequence& sequence, const SourceRows& queries,
+                     WorkerBuffers& worker, float* offsets) const {
+    std::uint32_t* bits = worker.query_bits.at_least(block_rows_);
+    kernels_.row_bits(queries, bits);
+    for (std::size_t i = 0; i < piece.rows; ++i) {
+      const RowKey row = {.batch = sequence.index,
+                          .head = piece.head,
+                          .position = position_of(sequence, piece.row + i),
+                          .bits = bits[i]};
+      offsets[i] = static_cast<float>(std::numbers::log2e * row_offset(options_.shift.seed, row));
+    }
   }
 
   void finish(const Piece& piece, const Sequence& sequence, const ForwardBlock& block,
@@ -206,6 +218,8 @@ class FastForward {
     row.max_abs = units_.score * static_cast<double>(states.max_abs[i]);
     row.squared_scores = units_.score * units_.score * static_cast<double>(states.squares[i]);
     row.repeats = static_cast<std::uint32_t>(states.repeats[i]);
+    // The maxima of vectors drop a NaN; the sum keeps it.
+    if (std::isnan(states.sum[i])) row.invalidate();
     return row;
   }
 

@@ -131,6 +131,8 @@ struct FastKernels {
   void (*backward)(const BackwardBlock& block);
   // out[i] = sum over columns of a's row times b's, rows and columns of both alike.
   void (*row_products)(const SourceRows& a, const SourceRows& b, float* out);
+  // out[i] = bits_of() row i.
+  void (*row_bits)(const SourceRows& source, std::uint32_t* out);
   void (*store_rows)(const FinishedRows& rows, const TargetRows& target);
 };
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "attention/fast_kernels.h"
+#include "attention/query_bits.h"
 
 namespace ullage::attention {
 
@@ -132,6 +133,24 @@ ULLAGE_TARGET void row_products(const SourceRows& a, const SourceRows& b, float*
     row_products_of<std::uint16_t>(a, b, out);
   } else {
     row_products_of<float>(a, b, out);
+  }
+}
+
+template <class T>
+ULLAGE_INLINE void row_bits_of(const SourceRows& source, std::uint32_t* out) {
+  for (int i = 0; i < source.rows; ++i) {
+    const T* row = static_cast<const T*>(source.values) + i * source.stride;
+    std::uint32_t sum = 0;
+    for (int c = 0; c < source.columns; ++c) sum += mixed_bits(wide_word(row + c), c);
+    out[i] = sum;
+  }
+}
+
+ULLAGE_TARGET void row_bits(const SourceRows& source, std::uint32_t* out) {
+  if (source.bf16) {
+    row_bits_of<std::uint16_t>(source, out);
+  } else {
+    row_bits_of<float>(source, out);
   }
 }
 

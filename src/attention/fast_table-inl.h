@@ -23,6 +23,7 @@ constexpr FastKernels kernels_of_path(const char* name) {
       .forward = forward_block,
       .backward = backward_block,
       .row_products = row_products,
+      .row_bits = row_bits,
       .store_rows = store_rows,
   };
 }

@@ -28,6 +28,7 @@ struct WorkerBuffers {
   Scratch<float> output;
   Scratch<float> rows;  // kRowStates arrays and factors
   Scratch<std::int32_t> ranges;
+  Scratch<std::uint32_t> query_bits;
   std::vector<RowStatistics> statistics;  // of a block
   Scratch<float> grad_keys;               // of a tile
   Scratch<float> grad_values;

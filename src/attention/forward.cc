@@ -26,7 +26,7 @@ class HeadForward {
         tiles_(tiles_of(recipe, options)),
         rounders_(recipe, sequence * inputs.shape.query_heads + head),
         head_(inputs, recipe, sequence, head, rounders_),
-        softmax_(recipe, options.shift, sequence, head, rounders_),
+        softmax_(recipe, options.shift, rounders_),
         product_(recipe.output, inputs.shape.value_width) {}
 
   void run() {
@@ -39,7 +39,14 @@ class HeadForward {
     const std::size_t columns = head_.value_width();
     queries_.resize(rows * head_.width());
     head_.read_queries(begin, rows, queries_.data());
-    states_.assign(rows, {});
+    states_.clear();
+    for (std::size_t i = 0; i < rows; ++i) {
+      const Sequence& sequence = head_.sequence();
+      states_.push_back(softmax_.start({.batch = sequence.index,
+                                        .head = head_index_,
+                                        .position = position_of(sequence, begin + i)},
+                                       {queries_.data() + i * head_.width(), head_.width()}));
+    }
     statistics_.assign(rows, {});
     ones_.assign(rows, 0);
     output_.assign(rows * columns, Real{0});
@@ -66,7 +73,7 @@ class HeadForward {
     for (std::size_t i = 0; i < tile.rows; ++i) {
       const std::span<Real> row(scores_.data() + i * tile.keys, tile.keys);
       if (outputs_.statistics) gather(statistics_[i], row);
-      factors_[i] = softmax_.take_tile(states_[i], tile.query + i, row);
+      factors_[i] = softmax_.take_tile(states_[i], row);
       if (recipe_.order == Order::two_pass && states_[i].started) {
         for (Real& weight : row) weight /= states_[i].sum;
       }
@@ -125,6 +132,7 @@ class HeadForward {
     };
     put(outputs_.log_sum_exp, softmax_.log_sum_exp(states_[i]));
     put(outputs_.ones, ones_[i]);
+    if (std::isnan(states_[i].sum)) statistics_[i].invalidate();
     put(outputs_.statistics, statistics_[i]);
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -73,8 +74,10 @@ Status check(const Inputs<Real>& inputs) {
   if ((rows && !inputs.q) || (keys && (!inputs.k || !inputs.v)))
     return invalid("q, k and v must not be null", "q, k, v");
   if (!std::isfinite(inputs.score_scale())) return invalid("must be finite", "scale");
-  if (!(inputs.soft_cap >= 0) || !std::isfinite(inputs.soft_cap))
-    return invalid("must be 0 (none) or positive and finite", "soft_cap");
+  // Arithmetic in FP32 would take others for 0, none at all, or for infinity, and give NaN.
+  if (inputs.soft_cap != 0 && !(inputs.soft_cap >= std::numeric_limits<float>::min() &&
+                                inputs.soft_cap <= std::numeric_limits<float>::max()))
+    return invalid("must be 0 (none) or a positive normal number of FP32", "soft_cap");
   const bool packed = !inputs.packed.query_starts.empty() || !inputs.packed.key_starts.empty();
   if (packed) {
     ULLAGE_TRY(

@@ -28,10 +28,11 @@ void append_unit(std::vector<double>& out, std::span<const T> x, double norm) {
 
 }  // namespace
 
-RankOneSum::RankOneSum(std::size_t rows, std::size_t columns)
-    : rows_(rows), columns_(columns), sum_(rows * columns) {}
+RankOneSum::RankOneSum(std::size_t tokens, std::size_t rows, std::size_t columns)
+    : tokens_(tokens), rows_(rows), columns_(columns), sum_(rows * columns) {}
 
-void RankOneSum::add(double factor, std::span<const double> left, std::span<const float> right) {
+void RankOneSum::add(std::size_t token, double factor, std::span<const double> left,
+                     std::span<const float> right) {
   for (std::size_t i = 0; i < rows_; ++i) {
     for (std::size_t c = 0; c < columns_; ++c)
       sum_[i * columns_ + c] += factor * left[i] * static_cast<double>(right[c]);
@@ -39,7 +40,8 @@ void RankOneSum::add(double factor, std::span<const double> left, std::span<cons
   const double left_length = length(left);
   const double right_length = length(right);
   length_sum_ += std::fabs(factor) * left_length * right_length;
-  if (lefts_.size() >= kPairTokens * rows_) return;
+  // kPairTokens of the tokens, or all where they are not more.
+  if (token * kPairTokens % tokens_ >= kPairTokens) return;
   append_unit(lefts_, left, left_length);
   append_unit(rights_, right, right_length);
 }

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <type_traits>
 #include <utility>
 
+#include "attention/query_bits.h"
+#include "ullage/attention/problem.h"
 #include "ullage/formats/format.h"
 #include "ullage/formats/random.h"
 
@@ -59,11 +63,31 @@ Status check(const Shift& shift) {
   return {};
 }
 
-double row_offset(std::uint64_t seed, std::size_t batch, std::size_t head, std::size_t row) {
-  const auto word =
-      formats::philox({static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(head),
-                       static_cast<std::uint32_t>(batch), kOffsetDomain},
-                      seed)[0];
+template <class T>
+std::uint32_t bits_of(std::span<const T> query) {
+  std::uint32_t sum = 0;
+  int column = 0;
+  for (const T x : query) {
+    std::uint32_t bits = 0;
+    if constexpr (std::is_same_v<T, Bf16>) {
+      bits = static_cast<std::uint32_t>(x.bits) << 16;
+    } else {
+      bits = std::bit_cast<std::uint32_t>(static_cast<float>(x));
+    }
+    sum += mixed_bits(bits, column++);
+  }
+  return sum;
+}
+
+template std::uint32_t bits_of(std::span<const float>);
+template std::uint32_t bits_of(std::span<const double>);
+template std::uint32_t bits_of(std::span<const Bf16>);
+
+double row_offset(std::uint64_t seed, const RowKey& row) {
+  const auto word = formats::philox(
+      {static_cast<std::uint32_t>(row.position) ^ row.bits, static_cast<std::uint32_t>(row.head),
+       static_cast<std::uint32_t>(row.batch), kOffsetDomain},
+      seed)[0];
   return std::numbers::ln2 * (1.0 + static_cast<double>(word) * formats::power_of_two(-32));
 }
 

@@ -52,6 +52,7 @@ void SignedErrorSum::merge(const SignedErrorSum& other) {
 SignedError SignedErrorSum::result() const {
   SignedError out;
   out.count = count_;
+  out.not_finite = not_finite_;
   out.clusters = clusters_;
   out.positive = positive_;
   out.negative = negative_;

@@ -30,6 +30,15 @@ TileTop<Real> top_of(std::span<const Real> scores) {
 }  // namespace
 
 template <class Real>
+RowState<Real> RowSoftmax<Real>::start(RowKey row, std::span<const Real> query) const {
+  RowState<Real> state;
+  if (shift_.rule != ShiftRule::stabilised) return state;
+  row.bits = bits_of(query);
+  state.offset = static_cast<Real>(row_offset(shift_.seed, row));
+  return state;
+}
+
+template <class Real>
 void RowSoftmax<Real>::start_with_sink(RowState<Real>& state, Real sink) {
   if (sink == -std::numeric_limits<Real>::infinity()) return;
   state.maximum = {sink, 0, {rounders_[Quantity::subtrahend](sink), Real{0}}};
@@ -38,7 +47,7 @@ void RowSoftmax<Real>::start_with_sink(RowState<Real>& state, Real sink) {
 }
 
 template <class Real>
-Real RowSoftmax<Real>::take_tile(RowState<Real>& state, std::size_t query, std::span<Real> scores) {
+Real RowSoftmax<Real>::take_tile(RowState<Real>& state, std::span<Real> scores) {
   const TileTop<Real> tile = top_of<Real>(scores);
   if (!tile.seen) {
     std::fill(scores.begin(), scores.end(), Real{0});
@@ -52,10 +61,7 @@ Real RowSoftmax<Real>::take_tile(RowState<Real>& state, std::size_t query, std::
     equal += score == tile.top ? 1 : 0;
     near += score >= threshold ? 1 : 0;
   }
-  const bool stabilised = shift_.rule == ShiftRule::stabilised;
-  const Real offset =
-      stabilised ? static_cast<Real>(row_offset(shift_.seed, batch_, head_, query)) : Real{0};
-  RowMaximum<Real> after = advance(state.maximum, tile.top, equal, near, shift_, offset);
+  RowMaximum<Real> after = advance(state.maximum, tile.top, equal, near, shift_, state.offset);
   after.subtrahend.value = round_subtrahend(after.subtrahend.value);
 
   const Subtrahend<Real> old = state.maximum.subtrahend;

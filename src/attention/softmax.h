@@ -14,6 +14,7 @@ namespace ullage::attention {
 
 template <class Real>
 struct RowState {
+  Real offset = 0;  // the stabilised rule's, where the maximum is repeated
   RowMaximum<Real> maximum = {
       -std::numeric_limits<Real>::infinity(), 0, {-std::numeric_limits<Real>::infinity(), Real{0}}};
   Real sum = 0;          // l, times 2^weight_exponent
@@ -23,22 +24,18 @@ struct RowState {
 template <class Real>
 class RowSoftmax {
  public:
-  // `batch` and `head` enter the stabilised rule's offsets.
-  RowSoftmax(const Recipe& recipe, const Shift& shift, std::size_t batch, std::size_t head,
-             Rounders<Real>& rounders)
-      : recipe_(recipe),
-        shift_(shift),
-        batch_(batch),
-        head_(head),
-        rounders_(rounders),
-        sums_(recipe.row_sum, 0) {}
+  RowSoftmax(const Recipe& recipe, const Shift& shift, Rounders<Real>& rounders)
+      : recipe_(recipe), shift_(shift), rounders_(rounders), sums_(recipe.row_sum, 0) {}
+
+  // A row that has seen nothing; `row` and its query, as stored, choose the stabilised rule's offset.
+  RowState<Real> start(RowKey row, std::span<const Real> query) const;
 
   void start_with_sink(RowState<Real>& state, Real sink);
 
-  // Turns the scores of one tile of row `query` into P-bar (as `exponential` keeps it, not yet as
+  // Turns the scores of one tile of the row into P-bar (as `exponential` keeps it, not yet as
   // `weight`), updates the state and returns the factor by which what was summed before counts now.
   // A tile that shows the row nothing becomes zeros, factor 1.
-  Real take_tile(RowState<Real>& state, std::size_t query, std::span<Real> scores);
+  Real take_tile(RowState<Real>& state, std::span<Real> scores);
 
   // L = log l + m of a finished row; -infinity where nothing was seen.
   Real log_sum_exp(const RowState<Real>& state);
@@ -46,8 +43,6 @@ class RowSoftmax {
  private:
   const Recipe& recipe_;
   const Shift& shift_;
-  std::size_t batch_;
-  std::size_t head_;
   Rounders<Real>& rounders_;
   Products<Real> sums_;
   std::vector<Real> rounded_;

@@ -19,9 +19,12 @@ double moved(double tail_with_top, double gap, double power) {
 
 bool empty(const RowStatistics& row) { return row.maximum == -kInfinity; }
 
+// NaN where either is: std::max() would drop one of the two.
+double larger(double a, double b) { return a >= b || std::isnan(a) ? a : b; }
+
 void raise(Interval& to, const Interval& from) {
-  to.lower = std::max(to.lower, from.lower);
-  to.upper = std::max(to.upper, from.upper);
+  to.lower = larger(to.lower, from.lower);
+  to.upper = larger(to.upper, from.upper);
 }
 
 // Both ends of jacobian_norm; the row is not empty, p1 its largest probability.
@@ -47,7 +50,7 @@ double jacobian_lower(const RowStatistics& row, double p1, double upper) {
 }  // namespace
 
 void RowStatistics::merge(const RowStatistics& other) {
-  max_abs = std::max(max_abs, other.max_abs);
+  max_abs = larger(max_abs, other.max_abs);
   squared_scores += other.squared_scores;
   keys += other.keys;
   if (other.maximum == -kInfinity) return;
@@ -66,14 +69,19 @@ void RowStatistics::merge(const RowStatistics& other) {
   const double lead_squares = other_leads ? other.tail_squares : tail_squares;
   const double low_tail = other_leads ? tail : other.tail;
   const double low_squares = other_leads ? tail_squares : other.tail_squares;
-  second = std::max(low, other_leads ? other.second : second);
+  second = larger(low, other_leads ? other.second : second);
   if (gap == 0)
     repeats += other.repeats;
   else if (other_leads)
     repeats = other.repeats;
-  maximum = std::max(maximum, other.maximum);
+  maximum = larger(maximum, other.maximum);
   tail = lead_tail + moved(1 + low_tail, gap, 1);
   tail_squares = lead_squares + moved(1 + low_squares, gap, 2);
+}
+
+void RowStatistics::invalidate() {
+  maximum = second = tail = tail_squares = max_abs = std::numeric_limits<double>::quiet_NaN();
+  repeats = 0;
 }
 
 void add_score(RowStatistics& row, double score) {
@@ -100,6 +108,7 @@ double squared_probabilities(const RowStatistics& row) {
 Interval jacobian_norm(const RowStatistics& row) {
   if (empty(row)) return {};
   const double p1 = largest_probability(row);
+  if (std::isnan(p1)) return {p1, p1};
   const double upper = jacobian_upper(row, p1);
   return {jacobian_lower(row, p1, upper), upper};
 }
@@ -164,12 +173,13 @@ UpperEnds add_row(Reduction& sums, const RowStatistics& row) {
   }
   ++head.rows;
   head.repeated_rows += row.repeats > 1 ? 1 : 0;
-  head.max_abs = std::max(head.max_abs, row.max_abs);
+  head.max_abs = larger(head.max_abs, row.max_abs);
   const double p1 = largest_probability(row);
   const double squares = probability_squares(row, p1);
   sums.score_squares += row.squared_scores;
   sums.probability_squares += squares;
-  const double upper = jacobian_upper(row, p1);
+  // min() of a NaN and a number may be the number.
+  const double upper = std::isnan(p1) ? p1 : jacobian_upper(row, p1);
   return {upper, upper * upper * (row.squared_scores / squares)};
 }
 
@@ -180,7 +190,7 @@ void raise_intervals(HeadStatistics& head, const RowStatistics& row, const Upper
   const double seen = head.row_condition.lower;
   if (ends.jacobian <= head.jacobian.lower && ends.condition_squared <= seen * seen) return;
   const double p1 = largest_probability(row);
-  const double lower = jacobian_lower(row, p1, ends.jacobian);
+  const double lower = std::isnan(p1) ? p1 : jacobian_lower(row, p1, ends.jacobian);
   const double ratio = std::sqrt(row.squared_scores / probability_squares(row, p1));
   raise(head.jacobian, {lower, ends.jacobian});
   raise(head.row_condition, {lower * ratio, ends.jacobian * ratio});
@@ -219,7 +229,7 @@ void HeadStatistics::merge(const HeadStatistics& other) {
   rows += other.rows;
   empty_rows += other.empty_rows;
   repeated_rows += other.repeated_rows;
-  max_abs = std::max(max_abs, other.max_abs);
+  max_abs = larger(max_abs, other.max_abs);
   score_norm = std::hypot(score_norm, other.score_norm);
   probability_norm = std::hypot(probability_norm, other.probability_norm);
   raise(jacobian, other.jacobian);

@@ -96,7 +96,8 @@ class HeadStudy {
 
   Findings findings() {
     if (!inputs_.grad_output.empty())
-      weight_error_.emplace(inputs_.shape.width, inputs_.x.empty() ? 1 : inputs_.model_width);
+      weight_error_.emplace(inputs_.shape.queries, inputs_.shape.width,
+                            inputs_.x.empty() ? 1 : inputs_.model_width);
     Findings found = errors();
     if (weight_error_) found.alignment = weight_error_->coherence();
     return found;
@@ -123,11 +124,18 @@ class HeadStudy {
     const double log_error = static_cast<double>(run_.log_sum_exp[query]) - exact.log_sum_exp;
     // FP32 cannot place L closer than its own distance between numbers.
     const double room = std::max(kLostLog, std::fabs(exact.log_sum_exp) * 0x1p-22);
-    if (!(std::fabs(log_error) <= room)) {
+    if (!(std::fabs(log_error) <= room) || !output_is_finite(query)) {
       ++findings_.lost_rows;
       return;
     }
     take_errors(query, exact, log_error);
+  }
+
+  bool output_is_finite(std::size_t query) const {
+    const std::size_t columns = inputs_.shape.value_width;
+    const auto row = run_.output.begin() + static_cast<std::ptrdiff_t>(query * columns);
+    return std::all_of(row, row + static_cast<std::ptrdiff_t>(columns),
+                       [](float x) { return std::isfinite(x); });
   }
 
   void take_errors(std::size_t query, const ExactRow& exact, double log_error) {
@@ -143,7 +151,7 @@ class HeadStudy {
       unnormalised_errors_[c] =
           (static_cast<double>(run_.unnormalised[e]) - twin) / ulp(format_of(running), twin);
       output_errors_[c] = (static_cast<double>(run_.output[e]) - exact.output[c]) /
-                          ulp(output_format, exact.output[c]);
+                          ulp(output_format, std::max(std::fabs(exact.output[c]), exact.sizes[c]));
     }
     findings_.output.add(output_errors_);
     findings_.unnormalised.add(unnormalised_errors_);
@@ -157,7 +165,8 @@ class HeadStudy {
     // The backward pass's own P = exp(S - L) sums to exp(L_exact - L).
     const double error = static_cast<double>(run_.delta[query]) - expected * std::exp(-log_error);
     findings_.delta.add({&error, 1});
-    if (weight_error_) weight_error_->add(error, exact.keys, model_row(query));
+    if (weight_error_ && std::isfinite(error))
+      weight_error_->add(query, error, exact.keys, model_row(query));
   }
 
   std::span<const float> model_row(std::size_t query) const {
@@ -247,7 +256,9 @@ Result<StudyCase> study_head(const StudyInputs& inputs, const Recipe& recipe,
   ULLAGE_TRY(run_heads(1, 1, [&](std::size_t) {
     heads[0] = HeadStudy(inputs, recipe, options, batch, head).findings();
   }));
-  return summarise(heads);
+  StudyCase found = summarise(heads);
+  found.has_grad_output = !inputs.grad_output.empty();
+  return found;
 }
 
 Result<SignedErrorSum> delta_errors(const StudyInputs& inputs, const Recipe& recipe,
@@ -267,7 +278,9 @@ Result<StudyCase> study(const StudyInputs& inputs, const Recipe& recipe, const O
   ULLAGE_TRY(run_heads(findings.size(), options.threads, [&](std::size_t index) {
     findings[index] = HeadStudy(inputs, recipe, options, index / heads, index % heads).findings();
   }));
-  return summarise(findings);
+  StudyCase found = summarise(findings);
+  found.has_grad_output = !inputs.grad_output.empty();
+  return found;
 }
 
 Result<std::vector<double>> accumulated_bias(Made made, std::size_t heads, std::uint64_t seed,
@@ -310,13 +323,14 @@ Result<std::vector<float>> terms_of(const StudyInputs& inputs, const Recipe& rec
   const Inputs<float> view = inputs.view();
   Rounders<float> rounders(recipe, head);
   Head<float> stored(view, recipe, 0, head, rounders);
-  RowSoftmax<float> softmax(recipe, shift, 0, head, rounders);
+  RowSoftmax<float> softmax(recipe, shift, rounders);
   std::vector<float> row(shape.width);
   std::vector<float> weights(shape.keys);
   stored.read_queries(query, 1, row.data());
   stored.scores({query, 1, 0, shape.keys}, row.data(), weights.data(), nullptr);
-  RowState<float> state;
-  softmax.take_tile(state, query, weights);
+  RowState<float> state =
+      softmax.start({.head = head, .position = position_of(stored.sequence(), query)}, row);
+  softmax.take_tile(state, weights);
   rounders[Quantity::weight](weights);
   std::vector<float> terms;
   for (std::size_t j = 0; j < shape.keys; ++j) {

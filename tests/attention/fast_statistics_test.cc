@@ -91,6 +91,62 @@ TEST(FastStatistics, FindTheSecondLargestScoreInAnyTile) {
   }
 }
 
+void expect_no_softmax(const RowStatistics& row) {
+  EXPECT_EQ(row.keys, 40U);
+  EXPECT_EQ(row.repeats, 0U);
+  for (const double x : {row.maximum, row.second, row.tail, row.tail_squares, row.max_abs})
+    EXPECT_TRUE(std::isnan(x));
+  EXPECT_FALSE(std::isfinite(row.squared_scores));
+  EXPECT_TRUE(std::isnan(largest_probability(row)));
+  EXPECT_TRUE(std::isnan(jacobian_norm(row).lower));
+  EXPECT_TRUE(std::isnan(jacobian_norm(row).upper));
+}
+
+void expect_no_softmax(const HeadStatistics& head) {
+  EXPECT_EQ(head.rows, 3U);
+  EXPECT_EQ(head.empty_rows, 0U);
+  for (const double x : {head.max_abs, head.probability_norm, head.jacobian.lower,
+                         head.jacobian.upper, head.row_condition.lower, head.row_condition.upper,
+                         kappa_softmax(head).lower, kappa_softmax(head).upper})
+    EXPECT_TRUE(std::isnan(x));
+}
+
+// One score of row 1 is not a number, or infinite: neither a row without keys nor a healthy one.
+TEST(FastStatistics, ARowWithoutASoftmaxIsNotANumber) {
+  for (const double broken : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    auto t = integers({1, 1, 1, 3, 40, 8, 8}, 6);
+    for (std::size_t j = 0; j < 40; ++j) t.k[j * 8] = std::fabs(t.k[j * 8]) + 1;
+    t.q[8] = broken;
+    const auto reference = run_forward(t, fp64());
+    expect_no_softmax(reference.statistics[1]);
+    expect_no_softmax(reduce(reference.statistics));
+    for (const CpuPath path : fast_paths()) {
+      SCOPED_TRACE(name_of(path));
+      const ScopedCpuPath forced(path);
+      const auto narrow = run_fast(FastTensors<Bf16>(t, Layout::bhnd), {}, true);
+      const auto wide = run_fast(FastTensors<float>(t, Layout::bhnd), {}, true);
+      for (const auto* got : {&narrow, &wide}) {
+        EXPECT_TRUE(std::isnan(got->output[8]));
+        expect_no_softmax(got->statistics[1]);
+        expect_no_softmax(got->heads[0]);
+        EXPECT_EQ(got->statistics[0].maximum, reference.statistics[0].maximum);
+      }
+    }
+  }
+}
+
+// A scale that is no FP32 number any more is the reference's.
+TEST(FastStatistics, AScaleBelowFp32GivesTheMeanOfTheValues) {
+  auto t = random_tensors<double>({1, 1, 1, 2, 9, 8, 8}, 6);
+  t.options.scale = 1e-46;
+  const FastTensors<float> tensors(t, Layout::bhnd);
+  EXPECT_THAT(fast_path_reason(tensors.inputs(), {}), ::testing::HasSubstr("FP32"));
+  const auto got = run_fast(tensors, {});
+  double mean = 0;
+  for (std::size_t j = 0; j < 9; ++j) mean += tensors.exact.v[j * 8] / 9;
+  EXPECT_NEAR(got.output[0], mean, 1e-6);
+}
+
 // A maximum far above the rest: l - 1 is 1e-9 of l, and is kept.
 TEST(FastStatistics, KeepASmallTail) {
   auto t = integers({1, 1, 1, 4, 40, 8, 8}, 6);

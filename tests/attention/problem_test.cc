@@ -37,6 +37,8 @@ TEST(Problem, EachBrokenRuleIsNamed) {
   EXPECT_EQ(broken([](auto& in) { in.k = {}; }), "q, k, v");
   EXPECT_EQ(broken([](auto& in) { in.scale = std::numeric_limits<double>::infinity(); }), "scale");
   EXPECT_EQ(broken([](auto& in) { in.soft_cap = -1; }), "soft_cap");
+  EXPECT_EQ(broken([](auto& in) { in.soft_cap = 1e39; }), "soft_cap");
+  EXPECT_EQ(broken([](auto& in) { in.soft_cap = 1e-46; }), "soft_cap");
   const std::vector<std::uint8_t> padding(9);
   EXPECT_EQ(broken([&](auto& in) { in.mask.padding = padding; }), "padding");
   const std::vector<float> three = {1, 1, 1};

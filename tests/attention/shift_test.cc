@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <bit>
 #include <limits>
 #include <numbers>
 
-#include "tensors.h"
+#include "attention/fast_kernels.h"
+#include "fast_tensors.h"
 
 namespace ullage::attention::testing {
 namespace {
@@ -31,16 +34,84 @@ TEST(Shift, OffsetsAreUniformInTheirBinade) {
   double sum = 0;
   const int count = 40000;
   for (int row = 0; row < count; ++row) {
-    const double offset = row_offset(7, 1, 2, static_cast<std::size_t>(row));
+    const double offset = row_offset(
+        7, {.batch = 1, .head = 2, .position = static_cast<std::size_t>(row), .bits = 9});
     EXPECT_GE(offset, std::numbers::ln2);
     EXPECT_LT(offset, 2 * std::numbers::ln2);
     sum += offset;
   }
   EXPECT_NEAR(sum / count, 1.5 * std::numbers::ln2,
               5 * std::numbers::ln2 / std::sqrt(12.0 * count));
-  EXPECT_NE(row_offset(7, 1, 2, 3), row_offset(8, 1, 2, 3));
-  EXPECT_NE(row_offset(7, 1, 2, 3), row_offset(7, 2, 2, 3));
-  EXPECT_NE(row_offset(7, 1, 2, 3), row_offset(7, 1, 3, 3));
+}
+
+TEST(Shift, OffsetsFollowAllThatTellsRowsApart) {
+  const double offset = row_offset(7, {1, 2, 3, 9});
+  EXPECT_EQ(offset, row_offset(7, {1, 2, 3, 9}));
+  EXPECT_NE(offset, row_offset(8, {1, 2, 3, 9}));
+  EXPECT_NE(offset, row_offset(7, {2, 2, 3, 9}));
+  EXPECT_NE(offset, row_offset(7, {1, 3, 3, 9}));
+  EXPECT_NE(offset, row_offset(7, {1, 2, 4, 9}));
+  EXPECT_NE(offset, row_offset(7, {1, 2, 3, 8}));
+}
+
+// The same numbers in any type give the same bits; another sign, place or last bit gives others.
+TEST(Shift, BitsOfAQueryAreThoseOfItsNumbers) {
+  const std::vector<float> query = {1, -2, 0.5, 3};
+  const auto bits = bits_of<float>(query);
+  std::vector<Bf16> narrow;
+  for (const float x : query)
+    narrow.push_back({static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(x) >> 16)});
+  EXPECT_EQ(bits_of<Bf16>(narrow), bits);
+  EXPECT_EQ(bits_of<double>(std::vector<double>(query.begin(), query.end())), bits);
+  for (const std::vector<float>& other : {std::vector<float>{1, 2, -0.5, 3},
+                                          {-2, 1, 0.5, 3},
+                                          {1, -2, 0.5, std::nextafter(3.0F, 4.0F)}})
+    EXPECT_NE(bits_of<float>(other), bits);
+}
+
+// Every width up to two vectors of any path, and one beyond.
+TEST(Shift, KernelsHashQueriesAsTheReferenceDoes) {
+  for (const CpuPath path : fast_paths()) {
+    for (int width = 1; width <= 65; ++width) {
+      const auto numbers = random_tensors<float>({1, 1, 1, 3, 1, 80, 1}, 7).q;
+      std::vector<Bf16> narrow;
+      for (const float x : numbers) narrow.push_back(to_bf16(static_cast<double>(x)));
+      std::array<std::uint32_t, 3> wide_bits = {};
+      std::array<std::uint32_t, 3> narrow_bits = {};
+      const FastKernels& kernels = *fast_kernels(path, false);
+      kernels.row_bits({numbers.data(), false, 80, 3, width}, wide_bits.data());
+      kernels.row_bits({narrow.data(), true, 80, 3, width}, narrow_bits.data());
+      for (std::size_t i = 0; i < 3; ++i) {
+        const auto count = static_cast<std::size_t>(width);
+        EXPECT_EQ(wide_bits[i], bits_of<float>({&numbers[i * 80], count})) << width;
+        EXPECT_EQ(narrow_bits[i], bits_of<Bf16>({&narrow[i * 80], count})) << width;
+      }
+    }
+  }
+}
+
+// A token's row is the same bits whether it comes with the tokens before it or alone, after them.
+TEST(Shift, PrefillAndDecodingAgree) {
+  auto t = random_tensors<float>({1, 2, 1, 9, 24, 4, 4}, 4);
+  for (std::size_t j = 0; j < 24; j += 2) std::copy_n(&t.k[8], 4, &t.k[j * 4]);
+  t.options.mask = causal();
+  const Shift shift{.rule = ShiftRule::stabilised, .seed = 5};
+  const auto all = run_forward(t, bf16_flash(), {.shift = shift});
+  for (std::size_t i = 0; i < 9; ++i) {
+    Tensors<float> one = t;
+    one.shape.queries = 1;
+    one.shape.keys = 24 - 9 + i + 1;
+    one.k.resize(one.shape.keys * 4);
+    one.v.resize(one.shape.keys * 4);
+    one.q.assign(&t.q[i * 4], &t.q[i * 4] + 4);
+    one.q.insert(one.q.end(), &t.q[(9 + i) * 4], &t.q[(9 + i) * 4] + 4);
+    const auto alone = run_forward(one, bf16_flash(), {.shift = shift});
+    for (std::size_t h = 0; h < 2; ++h) {
+      EXPECT_GT(alone.statistics[h].repeats, 0U);
+      for (std::size_t c = 0; c < 4; ++c)
+        EXPECT_EQ(alone.output[h * 4 + c], all.output[(h * 9 + i) * 4 + c]) << i;
+    }
+  }
 }
 
 TEST(Shift, StandardSubtractsTheMaximum) {

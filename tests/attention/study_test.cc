@@ -261,6 +261,58 @@ TEST(BiasedRounding, StabilisedIsNotBiasedAnywhere) {
   EXPECT_LT(std::fabs(mean(bf16_flash(), 3, 18)), 0.02);
 }
 
+// V of both signs: O cancels, and in ulp of itself its error would be that of the few elements near 0.
+TEST(Study, ErrorsAreThoseOfTheSizeBeforeCancellation) {
+  auto inputs = *make(Made::normal, 1, 1);
+  const auto found = *study(inputs, bf16_flash(), {.threads = 2});
+  EXPECT_LT(found.output.spread, 1);
+  // Doubling V and its ulp alike changes nothing; making V one-signed leaves O's own ulp.
+  for (float& v : inputs.v) v = std::fabs(v) + 1;
+  const auto positive = *study(inputs, bf16_flash(), {.threads = 2});
+  EXPECT_GT(positive.output.spread, 0.2);
+  EXPECT_LT(positive.output.spread, 0.5);
+}
+
+TEST(Study, ARowWithoutAFiniteOutputIsLost) {
+  auto inputs = *make(Made::normal, 1, 1);
+  for (float& v : inputs.v) v *= 1e30F;  // FP16 has no such O, and its row sums are kept
+  const auto found = *study(inputs, fp16(), {.threads = 2});
+  EXPECT_EQ(found.lost_rows, found.rows);
+  EXPECT_EQ(found.output.count, 0U);
+}
+
+TEST(Study, GradientsThatAreNotFiniteAreCounted) {
+  auto inputs = *make_repeated({.heads = 1, .keys = 64});
+  inputs.grad_output[5] = std::nanf("");
+  const auto some = *study(inputs, bf16_flash(), {});
+  EXPECT_TRUE(some.has_grad_output);
+  EXPECT_EQ(some.delta.not_finite, 1U);
+  EXPECT_EQ(some.delta.count, 63U);
+  EXPECT_TRUE(std::isfinite(some.alignment.sum_share));
+  inputs.grad_output.clear();
+  EXPECT_FALSE(study(inputs, bf16_flash(), {})->has_grad_output);
+}
+
+// Tokens after the first 64 all have one x: of 64 among 256, evenly spaced, 3 in 4.
+TEST(Study, CosinesAreOfTokensEvenlySpaced) {
+  auto inputs = *make_repeated({.heads = 1, .keys = 64});
+  ASSERT_EQ(inputs.shape.queries, 64U);
+  inputs.shape.queries = 256;
+  const auto repeat = [](std::vector<float>& rows) {
+    const std::vector<float> once = rows;
+    for (int n = 1; n < 4; ++n) rows.insert(rows.end(), once.begin(), once.end());
+  };
+  repeat(inputs.q);
+  repeat(inputs.grad_output);
+  inputs.model_width = 8;
+  const Generator generator(3, 1);
+  for (std::size_t e = 0; e < 256 * 8; ++e)
+    inputs.x.push_back(e < 64 * 8 ? static_cast<float>(generator.normal(e)) : 1.0F);
+  const auto found = *study(inputs, bf16_flash(), {});
+  // Pairs of the 48 alike are 1, the others near 0.
+  EXPECT_NEAR(found.alignment.input_cosine, 48.0 * 47 / (64 * 63), 0.1);
+}
+
 // A shift that all rows share biases a fused kernel by a quarter ulp where the standard softmax does
 // not.
 TEST(BiasedRounding, PublishedRuleBiasesAFusedKernel) {

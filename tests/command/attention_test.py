@@ -111,6 +111,23 @@ def test_without_a_gradient_delta_is_null(study, tmp_path):
     assert cases["fp32", "standard"]["delta"] is None and cases["fp32", "standard"]["why"]["delta"]
 
 
+def test_a_gradient_that_is_not_finite_is_said_to_be_there(study, tmp_path):
+    save_file(tensors() | {"grad_output": np.full((2, 20, 6), np.nan, np.float32)}, tmp_path / "layer.safetensors")
+    _, cases = study(tmp_path / "layer.safetensors", "--recipe", "fp32", "--shift", "standard")
+    case = cases["fp32", "standard"]
+    assert case["why"]["delta"] == case["why"]["weight_gradient"] == "not finite"
+
+
+def test_rows_without_a_finite_output_are_lost(study, tmp_path):
+    file = tensors()
+    save_file(file | {"v": file["v"] * np.float32(1e6)}, tmp_path / "layer.safetensors")
+    _, cases = study(tmp_path / "layer.safetensors", "--recipe", "fp16", "bf16-flash", "--shift", "standard")
+    case = cases["fp16", "standard"]
+    assert case["lost_rows"] > 0 and case["rows"] == 40
+    whole = cases["bf16-flash", "standard"]
+    assert whole["lost_rows"] == 0 and whole["output_ulp"]["not_finite"] == 0
+
+
 def test_table_and_page(ullage, tmp_path):
     run = ullage(
         "attention",
@@ -175,6 +192,7 @@ def test_shapes_that_do_not_fit_are_3(ullage, tmp_path, name, shape):
     save_file(tensors() | {name: np.zeros(shape, np.float32)}, tmp_path / "layer.safetensors")
     run = ullage("attention", "study", tmp_path / "layer.safetensors")
     assert run.returncode == 3 and len(run.stderr.strip().splitlines()) == 1, run.stderr
+    assert "\\u" not in run.stderr, run.stderr  # as an apostrophe would be shown
 
 
 def test_a_missing_tensor_is_3(ullage, tmp_path):

@@ -284,6 +284,9 @@ def test_an_image_model():
         )
 
     image = torch.randn(2, 3, 16, 16)
+    assert ullage.huggingface.check(make(vit, "ullage"), pixel_values=image) == 2
+    with pytest.raises(ValueError, match="check: inputs: ViTModel needs pixel_values"):
+        ullage.huggingface.check(make(vit, "ullage"))
     eager, ours = (make(vit, how)(image).last_hidden_state for how in ("eager", "ullage"))
     torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-4)
 
@@ -343,6 +346,69 @@ def test_a_dtype_or_softmax_without_kernels_says_so(how, dtype, reason):
     with pytest.warns(UserWarning, match=reason if dtype == torch.float16 else NO_KERNEL or reason):
         logits = model(**inputs()).logits
     torch.testing.assert_close(logits.float(), make("llama", "eager")(**inputs()).logits, rtol=0.05, atol=0.05)
+
+
+def test_gradient_checkpointing():
+    given = inputs("right")
+    grads = []
+    for checkpointed in (False, True):
+        model = make("llama", "ullage").train()
+        if checkpointed:
+            model.gradient_checkpointing_enable()
+        model(**given, labels=given["input_ids"], use_cache=False).loss.backward()
+        grads.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads))
+
+
+def test_a_bias_by_position_has_no_gradient():
+    config = hf.T5Config(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=1,
+        num_heads=4,
+        dropout_rate=0,
+        decoder_start_token_id=0,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    model = hf.T5ForConditionalGeneration(config)
+    model.set_attn_implementation("ullage")
+    ids = inputs()["input_ids"]
+    with pytest.raises(NotImplementedError, match="position_bias: a bias by position .T5's relative_attention_bias"):
+        model(input_ids=ids, labels=ids)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("relative_attention_bias" not in name)
+    with slow("an additive bias or mask"):
+        model(input_ids=ids, labels=ids).loss.backward()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_check_counts_the_layers(name):
+    model = make(name, "ullage").train()
+    assert ullage.huggingface.check(model, **inputs()) == 2 and model.training
+    assert ullage.huggingface.check(model) == 2
+    with pytest.raises(NotImplementedError, match="with attn_implementation='eager' never called ullage's attention"):
+        ullage.huggingface.check(make(name, "eager"), **inputs())
+
+
+@pytest.mark.parametrize(
+    "model, why",
+    [
+        (lambda: hf.BloomModel(hf.BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)), "fails"),
+        (
+            lambda: hf.XLNetModel(hf.XLNetConfig(vocab_size=VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=48)),
+            "never",
+        ),
+    ],
+    ids=["bloom", "xlnet"],
+)
+def test_check_names_a_class_that_is_not_reached(model, why):
+    made = model()
+    made.config._attn_implementation = "ullage"
+    with pytest.raises(NotImplementedError, match=f"^ullage.huggingface.check: {type(made).__name__}.*{why}"):
+        ullage.huggingface.check(made, input_ids=inputs()["input_ids"])
 
 
 def test_dropout_is_refused():

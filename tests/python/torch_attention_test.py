@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 
 import dense
@@ -310,6 +311,75 @@ def test_there_is_no_second_derivative():
         grad.sum().backward()
 
 
+def test_autocast_casts_before_dtypes_are_compared():
+    query, key, value = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 5, 8).bfloat16(), torch.randn(1, 2, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = F.scaled_dot_product_attention(query, key, value)
+        torch.testing.assert_close(attention(query, key, value), expected)
+        with pytest.raises(TypeError, match="key: dtype torch.float64 is not query's torch.bfloat16"):
+            attention(query, key.double(), value)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpoints_are_computed_anew(reentrant):
+    query = torch.randn(1, 2, 6, 8, requires_grad=True)
+    sinks = torch.randn(2, requires_grad=True)
+
+    def call(x):
+        return attention(x, x, x, is_causal=True, sinks=sinks)
+
+    plain = torch.autograd.grad(call(query).sum(), query)[0]
+    torch.utils.checkpoint.checkpoint(call, query, use_reentrant=reentrant).sum().backward()
+    assert torch.equal(query.grad, plain) and sinks.grad is not None
+
+
+def test_derivatives_that_are_not_there_say_so():
+    query = torch.randn(1, 1, 2, 3)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(query, torch.ones_like(query))
+        for name in ("query", "key", "value"):
+            with pytest.raises(NotImplementedError, match=f"^ullage.torch.attention: {name}: forward-mode derivatives"):
+                attention(**{"query": query, "key": query, "value": query} | {name: dual})
+    for transform in (torch.func.grad, torch.func.jacrev):
+        with pytest.raises(NotImplementedError, match="^ullage.torch.attention: query: torch.func's gradients"):
+            transform(lambda q: attention(q, q, q).sum())(query)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=lambda dtype: str(dtype)[6:])
+def test_the_least_number_of_an_additive_mask_hides(dtype):
+    tensors = [torch.randn(1, 2, 6, 8).to(dtype) for _ in range(3)]
+    seen = torch.ones(6, 6, dtype=torch.bool).tril()
+    mask = torch.randn(6, 6).to(dtype).masked_fill(~seen, torch.finfo(dtype).min)
+    minus_infinity = mask.masked_fill(~seen, -torch.inf)
+    for options in ({"attn_mask": mask}, {"attn_mask": mask + torch.randn(6, 6).to(dtype).abs()}):
+        output, statistics = attention(*tensors, **options, return_statistics=True)
+        assert torch.equal(statistics.keys[0, 0], torch.arange(1.0, 7.0).double()) and statistics.max_abs.max() < 100
+    assert torch.equal(attention(*tensors, attn_mask=mask), attention(*tensors, attn_mask=minus_infinity))
+
+
+def test_a_scale_that_fp32_has_not_is_nought():
+    query, key, value = (torch.randn(1, 1, 4, 8) for _ in range(3))
+    torch.testing.assert_close(attention(query, key, value, scale=1e-46), value.mean(2, keepdim=True).expand_as(value))
+    capped = attention(query, key, value, softcap=1.2e-38, scale=100.0)
+    torch.testing.assert_close(capped, value.mean(2, keepdim=True).expand_as(value))
+    torch.testing.assert_close(attention(query, key, value, softcap=1e38), attention(query, key, value))
+
+
+def test_a_window_of_any_size():
+    query = torch.randn(1, 1, 4, 8)
+    assert torch.equal(attention(query, query, query, window=2**70), attention(query, query, query, is_causal=True))
+
+
+def test_tokens_get_the_same_bits_alone_and_with_those_before_them():
+    torch.manual_seed(4)
+    query, key, value = (torch.randn(1, 2, 9, 8).round() for _ in range(3))
+    whole, statistics = attention(query, key, value, is_causal=True, return_statistics=True)
+    assert (statistics.repeats > 1).any()
+    for i in range(9):
+        alone = attention(query[:, :, i : i + 1], key[:, :, : i + 1], value[:, :, : i + 1])
+        assert torch.equal(alone, whole[:, :, i : i + 1])
+
+
 Q = torch.randn(2, 4, 6, 8)
 ERRORS = [
     ({"dropout_p": 0.1}, ValueError, "dropout_p: there is no dropout, 0 is needed, not 0.1"),
@@ -332,7 +402,15 @@ ERRORS = [
     ({"return_statistics": 1}, TypeError, "return_statistics: True or False"),
     ({"scale": "1"}, TypeError, "scale: a number is needed, not str"),
     ({"scale": float("inf")}, ValueError, "scale: a finite number is needed, not inf"),
-    ({"softcap": -1}, ValueError, "softcap: a positive number or None is needed, not -1"),
+    ({"softcap": -1}, ValueError, "softcap: a positive number or None is needed, within FP32, not -1"),
+    ({"softcap": 1e39}, ValueError, "softcap: a positive number or None is needed, within FP32, not 1e\\+39"),
+    ({"softcap": 1e-46}, ValueError, "softcap: a positive number or None"),
+    (
+        {"attn_mask": causal_lower_right(6, 9)},
+        ValueError,
+        "attn_mask: a causal bias of 6 queries and 9 keys, there are 6 and 6",
+    ),
+    ({"attn_mask": causal_upper_left(6, 6), "is_causal": True}, ValueError, "is_causal: attn_mask is a causal bias"),
     ({"softcap": float("nan")}, ValueError, "softcap: a finite number"),
     ({"softmax": "Standard"}, ValueError, "softmax: one of standard, published, stabilised is needed, not 'Standard'"),
     ({"window": 0}, ValueError, "window: a positive int"),

@@ -97,3 +97,25 @@ def test_they_have_no_gradient():
     query = torch.randn(1, 1, 4, 8, requires_grad=True)
     output, found = attention(query, query, query, return_statistics=True)
     assert output.requires_grad and not found.maximum.requires_grad
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float64, torch.float16], ids=lambda dtype: str(dtype)[6:]
+)
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_a_row_without_a_softmax_is_not_a_row_without_keys(dtype, broken):
+    query, key = torch.rand(1, 1, 3, 8).to(dtype), torch.rand(1, 1, 5, 8).to(dtype) + 1
+    query[0, 0, 1, 0] = broken
+    output, rows = attention(query, key, key, return_statistics=True)
+    heads = rows.heads()
+    assert output[0, 0, 1].isnan().all() and rows.maximum[0, 0].isnan().tolist() == [False, True, False]
+    assert rows.tail[0, 0, 1].isnan() and rows.max_abs[0, 0, 1].isnan() and rows.keys[0, 0, 1] == 5
+    assert heads.rows == 3 and heads.empty_rows == 0
+    assert heads.max_abs.isnan() and heads.kappa_softmax_upper.isnan() and heads.jacobian_upper.isnan()
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 4, 8), (2, 0, 4, 8), (2, 2, 0, 8)], ids=str)
+def test_heads_of_nothing(shape):
+    tensors = [torch.randn(shape) for _ in range(3)]
+    _, rows = attention(*tensors, return_statistics=True)
+    assert rows.heads().max_abs.shape == shape[:2] and rows.kappa_score(*tensors[:2]).shape == shape[:2]

@@ -144,6 +144,12 @@ struct Sequence {
 
 Sequence sequence_of(const Shape& shape, const Packed& packed, std::size_t b);
 
+// Where query i stands among the keys when the last query stands at the last key: the same for a token
+// among others and for one that is decoded alone. Modulo 2^64 where queries are more than keys.
+inline std::size_t position_of(const Sequence& sequence, std::size_t query) {
+  return query + sequence.keys - sequence.queries;
+}
+
 struct KeyRange {
   std::size_t begin = 0;
   std::size_t end = 0;

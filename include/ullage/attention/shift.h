@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "ullage/base/result.h"
@@ -23,8 +24,9 @@ enum class ShiftRule : std::uint8_t {
   // (0 / 0) once beta m - m passes the range of exp, and rounds alike in all rows that share an m.
   published,
   // m + offset where the maximum of the row so far is repeated; offset in [ln 2, 2 ln 2) by a hash
-  // of (seed, batch, head, row). Every entry is at most 1/2 and none below a quarter of what it was,
-  // rows that share an m round differently, and the tiling does not enter the decision.
+  // of (seed, batch, head, the query's position, the query's numbers). Every entry is at most 1/2 and
+  // none below a quarter of what it was, rows that share an m round differently, and the tiling does
+  // not enter the decision.
   stabilised,
 };
 
@@ -42,9 +44,23 @@ struct Shift {
 // beta finite and at least 1, tolerance finite and not negative; else value_invalid.
 Status check(const Shift& shift);
 
+// What tells one row's offset from another's. The position alone would give every token one offset
+// where it does not move: cross-attention while decoding, a full sliding cache, the steps of a
+// training. One offset for all is a bias of its own, so the query's numbers are hashed too.
+struct RowKey {
+  std::size_t batch = 0;
+  std::size_t head = 0;
+  std::size_t position = 0;  // position_of(): the same while prefilling and while decoding
+  std::uint32_t bits = 0;    // bits_of() the query as it is stored
+};
+
+// The FP32 bits of a query's numbers, mixed by column.
+template <class T>
+std::uint32_t bits_of(std::span<const T> query);
+
 // The stabilised rule's offset of one row, in [ln 2, 2 ln 2), a multiple of ln 2 / 2^32 rounded to
 // FP64. Kernels round it once more to FP32.
-double row_offset(std::uint64_t seed, std::size_t batch, std::size_t head, std::size_t row);
+double row_offset(std::uint64_t seed, const RowKey& row);
 
 // What one row subtracts: exp((S - subtrahend) - offset). The offset is kept apart since m + offset
 // would be m again where m is large; S - m is exact near m.

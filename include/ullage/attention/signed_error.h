@@ -12,7 +12,8 @@
 namespace ullage::attention {
 
 struct SignedError {
-  std::size_t count = 0;  // elements
+  std::size_t count = 0;       // elements
+  std::size_t not_finite = 0;  // that were left out
   std::size_t clusters = 0;
   double mean = 0;            // over elements
   double spread = 0;          // standard deviation over elements

@@ -13,7 +13,8 @@
 namespace ullage::attention {
 
 // One row s_1 .. s_n of visible scores with maximum m. A sink counts as one more score in all fields
-// but max_abs, squared_scores, keys and repeats.
+// but max_abs, squared_scores, keys and repeats. A row without a softmax, since a score is NaN or
+// +infinity, is NaN in all fields but squared_scores, keys and repeats (0).
 struct RowStatistics {
   double maximum = -std::numeric_limits<double>::infinity();
   double second = -std::numeric_limits<double>::infinity();  // of the others; m where m is repeated
@@ -28,6 +29,8 @@ struct RowStatistics {
 
   // As if the rows' scores had been seen together.
   void merge(const RowStatistics& other);
+  // Makes it that of a row without a softmax.
+  void invalidate();
 };
 
 // Takes in finite scores one by one.
@@ -54,10 +57,10 @@ Interval jacobian_norm(const RowStatistics& row);
 // by bisection to the last bit of FP64. Fewer than two entries: 0.
 double jacobian_norm(std::span<const double> weights);
 
-// All rows of one head.
+// All rows of one head. A row without a softmax makes all but the counts NaN.
 struct HeadStatistics {
-  std::size_t rows = 0;           // with at least one visible key
-  std::size_t empty_rows = 0;     // without
+  std::size_t rows = 0;           // with at least one visible key or a sink
+  std::size_t empty_rows = 0;     // with neither
   std::size_t repeated_rows = 0;  // whose maximum is repeated
   double max_abs = 0;             // max |S|
   double score_norm = 0;          // |S|_F over visible scores

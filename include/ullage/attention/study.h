@@ -21,6 +21,7 @@ namespace ullage::attention {
 // R_T = (P K)_T^T x_T of rank 1. It adds up over tokens where the R_T point alike.
 struct Coherence {
   // Mean over pairs of tokens of cos(R_T, R_T') = cos(pk_T, pk_T') cos(x_T, x_T'); R is not formed.
+  // This and the next two are over 64 tokens, evenly spaced, where there are more.
   double pair_cosine = 0;
   double key_cosine = 0;    // the first factor alone
   double input_cosine = 0;  // the second; 1 where the inputs have no x
@@ -34,13 +35,16 @@ struct Coherence {
 struct StudyCase {
   std::size_t rows = 0;           // that see a key
   std::size_t repeated_rows = 0;  // whose maximum is repeated
-  std::size_t lost_rows = 0;      // whose output is not finite though their scores and values are
+  std::size_t lost_rows = 0;      // whose sum is lost (L off by more than 0.5) or O not finite
   std::size_t entries = 0;        // visible scores
   std::size_t ones = 0;           // entries of P-bar, as it enters P-bar V, that are exactly 1
   double tail_mass = 0;           // median over repeated rows of (l - repeats) / repeats
   SignedError unnormalised;       // P-bar V as stored against the same sum unrounded, in ulp of it
-  SignedError output;             // O, in ulp of the exact O
-  SignedError delta;              // delta, absolute; none without dO
+  // O, in ulp of sum p |V|, which is |O| where V has one sign. In ulp of an O that cancels to almost 0
+  // the mean would be that of a few elements.
+  SignedError output;
+  SignedError delta;  // delta, absolute; none without dO
+  bool has_grad_output = false;
   Histogram output_histogram;
   Coherence alignment;  // mean over heads; none without dO
 };

@@ -5,17 +5,22 @@ import numbers
 from typing import Any, NamedTuple
 
 import torch
+from torch.autograd import forward_ad
 from torch.nn.attention.bias import CausalBias, CausalVariant
 
 from . import _operator
 from ._statistics import AttentionStatistics
 
-# "stabilised" needs no setting: its offsets are a hash of (SEED, batch, head, row), so there is no state, and the same
-# tensors give the same bits on every call, step and thread count.
+# "stabilised" needs no setting: its offsets are a hash of (SEED, batch, head, position, the query's numbers), so there is no
+# state, and the same tensors give the same bits on every call and thread count.
 SOFTMAXES = ("standard", "published", "stabilised")
 SEED = 0
 MAX_WIDTH = 256
 _NO_LIMIT = -1
+# Private to PyTorch: without it torch.func's own error stands, which tells of autograd.Function.
+_is_of_torch_func = getattr(getattr(torch._C, "_functorch", None), "is_gradtrackingtensor", lambda tensor: False)
+_MOST_KEYS = 2**62  # of a window: as good as all
+_LEAST_CAP, _MOST_CAP = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 
 
 class AttentionPath(NamedTuple):
@@ -45,7 +50,8 @@ def attention(
 
     query (..., Hq, L, E), key (..., Hkv, S, E), value (..., Hkv, S, Ev): CPU tensors of one dtype, any strides, E and Ev
         at most 256. FP32 and BF16 take the fast kernels; FP16 and FP64 the reference. Leading dimensions broadcast.
-    attn_mask: True where a query sees a key, or numbers added to the scores (query's dtype, no gradient); broadcasts to
+    attn_mask: True where a query sees a key, or numbers added to the scores (query's dtype, no gradient), which hide a
+        key from half of finfo.min down and else count in the statistics as part of the scores; broadcasts to
         (..., Hq, L, S). The fast kernels do boolean masks that are, for all heads, a band around a diagonal (causal, a
         window) and padding, and the causal biases of torch.nn.attention.bias; all others are the reference's.
     dropout_p: 0; there is no dropout.
@@ -57,13 +63,14 @@ def attention(
         not all go one way ([F], arXiv 2510.04212; exact arithmetic gives the same output). "standard": the maximum.
         "published": [F]'s own rule with beta 2, by the reference. Deterministic all three: see docs/attention.md.
     window: keys seen around the diagonal: an int w for the last w up to itself, or a pair (before, after), None for all.
-    softcap: Gemma 2's cap, after the scale and before the mask.
+    softcap: Gemma 2's cap, after the scale and before the mask; a normal number of FP32.
     sinks: (Hq): one more score a head that takes part in the softmax without a value; by the reference.
     return_statistics: also return AttentionStatistics, from the same pass.
 
-    Rows that see no key are 0. Gradients of query, key, value and sinks; no second derivatives. Works inside
-    torch.compile without a graph break, and under autocast, which casts query, key and value.
-    Raises TypeError or ValueError that starts with the argument's name; NotImplementedError for CUDA tensors.
+    Rows that see no key are 0. Gradients of query, key, value and sinks; no second derivatives, none by forward mode or torch.func.
+    Works inside torch.compile without a graph break, and under autocast, which casts query, key and value.
+    Raises TypeError or ValueError that starts with the argument's name; NotImplementedError for CUDA tensors and for
+    derivatives that are not there.
     """
     if not isinstance(return_statistics, bool):
         raise TypeError(_named("return_statistics", f"True or False is needed, not {return_statistics!r}"))
@@ -145,14 +152,14 @@ def arguments(
         raise ValueError(_named("softmax", f"one of {', '.join(SOFTMAXES)} is needed, not {softmax!r}"))
     scale = 1 / math.sqrt(query.size(-1)) if scale is None else _number("scale", scale)
     softcap = 0.0 if softcap is None else _number("softcap", softcap)
-    if softcap < 0:
-        raise ValueError(_named("softcap", f"a positive number or None is needed, not {softcap}"))
+    if softcap != 0 and not _LEAST_CAP <= softcap <= _MOST_CAP:
+        raise ValueError(_named("softcap", f"a positive number or None is needed, within FP32, not {softcap}"))
 
-    if query.device.type == "cpu" and torch.is_autocast_enabled("cpu") and query.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype("cpu")
-        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        query, key, value = (_autocast(x) for x in (query, key, value))
         if isinstance(attn_mask, torch.Tensor) and attn_mask.is_floating_point():
-            attn_mask = attn_mask.to(dtype)
+            attn_mask = _autocast(attn_mask)
+    _check_agreement(query, key, value)
     lead, query, key, value = _flatten(query, key, value)
     heads, kv_heads = query.size(1), key.size(1)
     if heads != kv_heads and not enable_gqa:
@@ -166,6 +173,17 @@ def arguments(
     offset = 0
     bias = padding = None
     if isinstance(attn_mask, CausalBias):
+        if is_causal:
+            raise ValueError(_named("is_causal", "attn_mask is a causal bias already: pass False"))
+        sizes = attn_mask.seq_len_q, attn_mask.seq_len_kv
+        if sizes != (query.size(2), key.size(2)):
+            raise ValueError(
+                _named(
+                    "attn_mask",
+                    f"a causal bias of {sizes[0]} queries and {sizes[1]} keys, there are "
+                    f"{query.size(2)} and {key.size(2)}",
+                )
+            )
         right = 0
         if attn_mask.variant == CausalVariant.LOWER_RIGHT:
             offset = key.size(2) - query.size(2)
@@ -189,8 +207,6 @@ def _check_tensors(query, key, value):
             raise TypeError(
                 _named(name, f"dtype {tensor.dtype} is not supported: float32, bfloat16, float16 and float64 are")
             )
-        if tensor.dtype != query.dtype:
-            raise TypeError(_named(name, f"dtype {tensor.dtype} is not query's {query.dtype}"))
         if tensor.device != query.device:
             raise ValueError(_named(name, f"is on {tensor.device}, query on {query.device}"))
         if tensor.dim() < 2 or tensor.dim() != query.dim():
@@ -203,6 +219,28 @@ def _check_tensors(query, key, value):
         raise ValueError(
             _named("value", f"heads and length {tuple(value.shape[-3:-1])} are not key's {tuple(key.shape[-3:-1])}")
         )
+
+
+def _autocast(tensor):
+    """As PyTorch casts the arguments of its own attention: all but FP64."""
+    return tensor if tensor.dtype == torch.float64 else tensor.to(torch.get_autocast_dtype("cpu"))
+
+
+def _check_agreement(query, key, value):
+    """What must hold of the tensors that are computed with, after autocast."""
+    for name, tensor in (("key", key), ("value", value)):
+        if tensor.dtype != query.dtype:
+            raise TypeError(_named(name, f"dtype {tensor.dtype} is not query's {query.dtype}"))
+    if torch.compiler.is_compiling():
+        return
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        # The operator would drop the tangent without a word.
+        if forward_ad.unpack_dual(tensor).tangent is not None:
+            raise NotImplementedError(_named(name, "forward-mode derivatives are not implemented: use backward()"))
+        if _is_of_torch_func(tensor):
+            raise NotImplementedError(
+                _named(name, "torch.func's gradients are not implemented: use backward() or torch.autograd.grad")
+            )
 
 
 def _number(name, value):
@@ -226,7 +264,7 @@ def _window(window):
     for side in sides:
         if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 0):
             raise ValueError(_named("window", f"sides are counts of keys or None, not {side!r}"))
-    return tuple(_NO_LIMIT if side is None else side for side in sides)
+    return tuple(_NO_LIMIT if side is None else min(side, _MOST_KEYS) for side in sides)
 
 
 def _flatten(query, key, value):
@@ -265,6 +303,9 @@ def _mask(mask, lead, query, key):
     if mask.requires_grad:
         raise ValueError(_named("attn_mask", "there is no gradient with respect to it: pass attn_mask.detach()"))
     shape = (*lead, query.size(1), query.size(2), key.size(2))
+    if mask.dtype != torch.bool:
+        # finfo.min is how models write -inf; as a number it would be the largest score of the statistics.
+        mask = mask.masked_fill(mask <= torch.finfo(mask.dtype).min / 2, -torch.inf)
     wide = mask
     while wide.dim() < 3:
         wide = wide.unsqueeze(0)

@@ -235,8 +235,9 @@ def _differentiate(ctx, grad_output, _log_sum_exp, _rows):
     nothing = (None,) * 6
     if grad_output is None:
         return (None,) * 6 + nothing
-    *grads, sinks = torch.ops.ullage.attention_backward(grad_output, *ctx.saved_tensors, *ctx.settings)
-    return *grads, None, None, None, (sinks if ctx.saved_tensors[-1] is not None else None), *nothing[1:]
+    saved = ctx.saved_tensors  # once: gradient checkpointing computes them anew when they are asked for
+    *grads, sinks = torch.ops.ullage.attention_backward(grad_output, *saved, *ctx.settings)
+    return *grads, None, None, None, (sinks if saved[-1] is not None else None), *nothing[1:]
 
 
 def _no_second_derivative(ctx, *grads):
