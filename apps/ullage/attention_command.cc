@@ -118,10 +118,10 @@ Result<int> run_study(const StudyCommand& command) {
     fmt::print("{}", report::to_text(study_table(study), report::terminal_of(STDOUT_FILENO)));
     fmt::print(
         "\nrepeated: rows whose maximum is; ones: entries of P-bar that are exactly 1; lost: rows "
-        "without a finite output.\nErrors are signed means +- standard error; ulp: of O as the "
-        "recipe stores it. aligned: mean cosine between tokens'\nparts of W_Q's gradient error; "
-        "top "
-        "rank: share of it in one direction.\n");
+        "whose sum is lost or whose output is not finite.\nErrors are signed means +- standard "
+        "error; ulp: of sum p |V| as the recipe stores O. aligned: mean cosine between parts of\n"
+        "W_Q's gradient error, over 64 tokens a head, evenly spaced; top rank: share of it in one "
+        "direction.\n");
   }
   if (json.wanted()) ULLAGE_TRY(json.write(study_json(study)));
   if (html.wanted()) {

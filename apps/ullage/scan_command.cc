@@ -58,15 +58,11 @@ std::string csv_text(const scan::ScanResult& result) {
   return csv.take();
 }
 
-// A head that is below the threshold, or whose headroom is unknown because its weights are not finite.
 bool fails(const scan::ScanResult& result, double threshold) {
   const double max = formats::find_format(result.format)->max_finite();
   for (const scan::LayerResult& layer : result.layers)
-    for (const scan::HeadResult& head : layer.heads) {
-      if (!head.finite) return true;
-      const scan::Figure bits = scan::headroom_bits(head, max);
-      if (bits.known() && bits.value() < threshold) return true;
-    }
+    for (const scan::HeadResult& head : layer.heads)
+      if (scan::lacks_headroom(head, max, threshold)) return true;
   return false;
 }
 

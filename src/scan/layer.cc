@@ -278,8 +278,9 @@ void merge_use(const HeadResult& other, HeadResult& into) {
     if (figure.known() && (!second.known() || second.value() > figure.value())) figure = second;
   };
   std::size_t at = 0;
-  for_each_figure(
-      into, [&](const char*, const char*, Figure& figure, const char*) { take_larger(*others[at++], figure); });
+  for_each_figure(into, [&](const char*, const char*, Figure& figure, const char*) {
+    take_larger(*others[at++], figure);
+  });
   take_larger(other.bounds.expected_before_cap, into.bounds.expected_before_cap);
   into.finite = into.finite && other.finite;
 }

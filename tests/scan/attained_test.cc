@@ -110,10 +110,9 @@ constexpr const char* kYarn =
     R"(, "rope_scaling": {"rope_type": "yarn", "factor": 64.0, "original_max_position_embeddings": 16})";
 const double kYarnFactor = 0.1 * std::log(64) + 1;
 
-// Which coordinates turn is not known of a model whose type is not, and RoPE's factor is: at offset 0 the score is
-// factor^2 n^T A^T B n', however they pair.
-TEST(ScanOfUnknownPairing, CountsRopesFactor) {
-  Model model{.type = "unheard_of", .config = kYarn};
+// At offset 0 the score is factor^2 n^T A^T B n'.
+TEST(ScanOfRope, CountsItsFactor) {
+  Model model{.config = kYarn};
   model.query = gaussian(kHead * kWidth, 1);
   model.key = gaussian(kHead * kWidth, 2);
   const Matrix query = matrix_of(model.query), key = matrix_of(model.key);
@@ -126,33 +125,6 @@ TEST(ScanOfUnknownPairing, CountsRopesFactor) {
               1e-3 * head.bounds.naive.value());
   EXPECT_GE(head.amax_query.value(), kRootWidth * kYarnFactor * longest_row(query));
   EXPECT_GE(head.amax_key.value(), kRootWidth * kYarnFactor * longest_row(key));
-}
-
-// Both sides in two coordinates that may be a pair: clipped, each is on the diagonal of a square of side 2 c.
-TEST(ScanOfUnknownPairing, CountsRopesFactorBehindClipping) {
-  constexpr double kClip = 3;
-  Model model{.type = "unheard_of", .config = std::string(kYarn) + R"(, "clip_qkv": 3.0)"};
-  for (Values* side : {&model.query, &model.key}) (*side)[0] = (*side)[4 * kWidth] = 100;
-  const HeadResult head = model.head();
-  EXPECT_GE(head.bounds.certificate.value(), kScale * 2 * std::pow(kClip * kYarnFactor, 2));
-  EXPECT_GE(head.amax_query.value(), std::sqrt(2) * kClip * kYarnFactor);
-  EXPECT_LE(head.amax_query.value(), std::sqrt(2) * kClip * kYarnFactor * 1.001);
-}
-
-// Biases of a QK-norm alone, in two coordinates that may be a pair: a quarter turn short of one puts all of it in one.
-TEST(ScanOfUnknownPairing, TurnsWhatAQkNormLeaves) {
-  Model model{.type = "unheard_of"};
-  model.query = model.key = gaussian(kHead * kWidth, 3);
-  Values bias = zeros(kHead);
-  bias[0] = bias[4] = 5;
-  for (const std::string side : {"q", "k"}) {
-    const std::string norm = "model.layers.0.self_attn." + side + "_norm.";
-    model.more.push_back(test::f32_tensor(norm + "weight", {kHead}, zeros(kHead)));
-    model.more.push_back(test::f32_tensor(norm + "bias", {kHead}, bias));
-  }
-  const HeadResult head = model.head();
-  EXPECT_GE(head.amax_query.value(), std::sqrt(50));
-  EXPECT_GE(head.amax_key.value(), std::sqrt(50));
 }
 
 // Inputs that are the norm's bias, of which a head's rows leave almost nothing: a sum that cancels is rounding in FP64.
