@@ -62,7 +62,7 @@ std::string Error::message() const {
   std::string line;
   if (!where.empty()) line += escape_name(where) + ": ";
   line += escape_text(what, 600);
-  if (!expected.empty()) line += " (expected " + escape_text(expected);
+  if (!expected.empty()) line += " (expected " + escape_name(expected);
   if (!found.empty()) line += (expected.empty() ? " (found " : ", found ") + escape_name(found);
   if (!expected.empty() || !found.empty()) line += ")";
   return line;

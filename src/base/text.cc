@@ -96,7 +96,9 @@ std::string escape(std::string_view text, std::size_t limit, Markup markup) {
     }
     const DecodedUtf8 decoded = decode_utf8(text, at);
     char buffer[16];
-    const char* const as_entity = markup == Markup::keep ? nullptr : entity(decoded.code);
+    // Sentences of ours have apostrophes, and come this way too.
+    const bool plain = markup == Markup::keep || (markup == Markup::codes && decoded.code == U'\'');
+    const char* const as_entity = plain ? nullptr : entity(decoded.code);
     if (!decoded.valid) {
       std::snprintf(buffer, sizeof buffer, "\\x%02x", static_cast<unsigned>(decoded.code));
       out += buffer;

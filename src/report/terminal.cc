@@ -120,7 +120,7 @@ std::string cut_to_width(std::string_view text, std::size_t width, bool utf8) {
 }
 
 std::string terminal_text(std::string_view text, const Terminal& terminal, std::size_t limit) {
-  std::string safe = escape_text(text, limit);
+  std::string safe = escape_name(text, limit);
   if (terminal.utf8) return safe;
   std::string ascii;
   for (std::size_t at = 0; at < safe.size();) {

@@ -108,7 +108,7 @@ TEST(EscapeText, CutsLongNamesAndSaysTheLength) {
 
 TEST(EscapeName, LeavesNoMarkup) {
   EXPECT_EQ(escape_name("a.b-c_0"), "a.b-c_0");
-  EXPECT_EQ(escape_name("<b a='\"'>&\n"), "\\u003cb a=\\u0027\\u0022\\u0027\\u003e\\u0026\\u000a");
+  EXPECT_EQ(escape_name("<b a='\"'>&\n"), "\\u003cb a='\\u0022'\\u003e\\u0026\\u000a");
 }
 
 TEST(EscapeHtml, EscapesMarkup) {

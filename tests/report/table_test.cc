@@ -67,7 +67,7 @@ TEST(Table, UntrustedTextCannotSteerTheTerminal) {
   EXPECT_THAT(text, HasSubstr("na\\u001b[2Jme"));
   EXPECT_THAT(text, HasSubstr("a\\u000ab\\u001b]52;c;x\\u0007"));
   EXPECT_THAT(text, HasSubstr("\\u202e \\u2028"));
-  EXPECT_THAT(text, HasSubstr("\\u003cb x=\\u0027y\\u0027\\u003e"));
+  EXPECT_THAT(text, HasSubstr("\\u003cb x='y'\\u003e"));
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
 }
 

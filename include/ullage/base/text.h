@@ -25,8 +25,8 @@ bool is_printable(char32_t code);
 // cut, with the length said.
 std::string escape_text(std::string_view text, std::size_t limit = 160);
 
-// escape_text, and & < > " ' as \u00NN: for names out of files in messages and tables, which may end up
-// in a page, a log viewer or a shell.
+// escape_text, and & < > " as \u00NN: for names out of files in messages and tables, which may end up in a page or a
+// log viewer.
 std::string escape_name(std::string_view text, std::size_t limit = 160);
 
 // escape_text, then & < > " ' as entities: safe in HTML text and in quoted attributes.

@@ -29,8 +29,8 @@ std::size_t display_width(std::string_view text);
 // something went.
 std::string cut_to_width(std::string_view text, std::size_t width, bool utf8);
 
-// Untrusted text made fit for this terminal: base's escape_name (so & < > and quotes become
-// \u00NN: text of ours does without them), and without UTF-8 all that is not ASCII as \uNNNN.
+// Untrusted text made fit for this terminal: base's escape_name (so & < > and " become \u00NN), and without UTF-8 all that is
+// not ASCII as \uNNNN.
 std::string terminal_text(std::string_view text, const Terminal& terminal, std::size_t limit = 160);
 
 // `text` between the escape sequences of `tone`; `text` itself where the terminal has no colour or
