@@ -100,9 +100,10 @@ std::string warnings_text(const scan::ScanResult& before, const scan::ScanResult
   for (const auto& [name, result] : {std::pair("A", &before), std::pair("B", &after)})
     for (const scan::NotFinite& bad : result->not_finite)
       text += report::paint(
-          fmt::format("NaN or infinity in {}: {}{}, {} values: every scale of it is wrong\n", name,
+          fmt::format("NaN or infinity in {}: {}{}, {} value{}: every scale of it is wrong\n", name,
                       report::terminal_text(bad.tensor, terminal),
-                      bad.head < 0 ? "" : fmt::format(", head {}", bad.head), bad.count),
+                      bad.head < 0 ? "" : fmt::format(", head {}", bad.head), bad.count,
+                      bad.count == 1 ? "" : "s"),
           Tone::bad, terminal);
   for (std::size_t i = 0; i < std::min(left_out.size(), top); ++i)
     text +=

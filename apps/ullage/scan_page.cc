@@ -285,8 +285,12 @@ report::DataTable head_table(const ScanResult& result, const std::vector<HeadRow
                 [max](const HeadRow& row) { return scan::headroom_bits(*row.head, max); });
   for (std::size_t i = 0; i < rows.size(); ++i)
     table.columns.back().tones.push_back(headroom_tone(scan::headroom_bits(*rows[i].head, max)));
-  number_column("certificate", "no input exceeds it", 4,
-                [](const HeadRow& row) { return row.head->bounds.certificate; });
+  const auto bound_column = [&](const char* title, const std::string& about, auto get) {
+    number_column(title, about, 4, get);
+    table.columns.back().above = true;
+  };
+  bound_column("certificate", "no input exceeds it",
+               [](const HeadRow& row) { return row.head->bounds.certificate; });
   text_column("by", "the bound that binds",
               [](const HeadRow& row) { return row.head->bounds.certificate_by; });
   number_column("expected", "isotropic model", 4,
@@ -295,12 +299,12 @@ report::DataTable head_table(const ScanResult& result, const std::vector<HeadRow
                 [](const HeadRow& row) { return row.head->sigma; });
   number_column("stable rank", "|M|_F^2 / sigma^2", 3,
                 [](const HeadRow& row) { return row.head->stable_rank; });
-  number_column("amax q", "certificate, as quantised", 4,
-                [](const HeadRow& row) { return row.head->amax_query; });
-  number_column("amax k", "certificate, as quantised", 4,
-                [](const HeadRow& row) { return row.head->amax_key; });
-  number_column("amax v", "certificate, as quantised", 4,
-                [](const HeadRow& row) { return row.head->amax_value; });
+  bound_column("amax q", "certificate, as quantised",
+               [](const HeadRow& row) { return row.head->amax_query; });
+  bound_column("amax k", "certificate, as quantised",
+               [](const HeadRow& row) { return row.head->amax_key; });
+  bound_column("amax v", "certificate, as quantised",
+               [](const HeadRow& row) { return row.head->amax_value; });
   for (std::size_t i = 0; i < rows.size(); ++i)
     table.records.push_back(static_cast<std::int32_t>(i));
   table.sorted = report::Sorting{3, false};
@@ -327,7 +331,8 @@ report::DataTable descale_table(const ScanResult& result) {
         Pair{"v", &LayerResult::descale_value}, Pair{"logits", &LayerResult::descale_logits}})
     for (const bool certified : {true, false}) {
       report::DataColumn column{
-          .title = fmt::format("{} {}", pair.name, certified ? "certificate" : "expected")};
+          .title = fmt::format("{} {}", pair.name, certified ? "certificate" : "expected"),
+          .above = certified};
       for (const LayerResult& row : result.layers) {
         const Figure& figure = certified ? (row.*pair.pair).certificate : (row.*pair.pair).expected;
         if (!figure.known()) column.missing.push_back({column.numbers.size(), figure.why()});

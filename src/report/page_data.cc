@@ -1,6 +1,7 @@
 #include "report/page_data.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
 
@@ -127,7 +128,14 @@ class Encoder {
       json_.begin_object();
       text("title", column.title);
       text("about", column.about);
-      column.texts.empty() ? numbers("numbers", column.numbers) : texts("texts", column.texts);
+      if (!column.texts.empty()) {
+        texts("texts", column.texts);
+      } else if (column.above) {
+        numbers("numbers", not_below(column.numbers));
+        json_.key("above").boolean(true);
+      } else {
+        numbers("numbers", column.numbers);
+      }
       missing(column.missing, column.numbers);
       if (!column.tones.empty()) {
         std::string tones;  // one digit a row
@@ -157,6 +165,14 @@ class Encoder {
   std::size_t at = 0;
 
  private:
+  // As many digits as are kept, rounded up.
+  static std::vector<double> not_below(std::vector<double> values) {
+    for (double& value : values) {
+      const std::string above = format_above(value, kDigitsKept);
+      if (std::isfinite(value)) std::from_chars(above.data(), above.data() + above.size(), value);
+    }
+    return values;
+  }
   static int digits(int wanted) { return std::clamp(wanted, 1, kDigitsKept); }
 
   void begin(const char* kind, const Heading& heading) {

@@ -357,7 +357,7 @@ def test_gradient_checkpointing():
             model.gradient_checkpointing_enable()
         model(**given, labels=given["input_ids"], use_cache=False).loss.backward()
         grads.append([p.grad for p in model.parameters()])
-    assert all(torch.equal(a, b) for a, b in zip(*grads))
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
 
 
 def test_a_bias_by_position_has_no_gradient():

@@ -168,6 +168,7 @@ struct DataColumn {
   std::vector<Missing> missing = {};    // reasons for missing numbers, by row
   std::vector<Tone> tones = {};         // empty, or one a row; good, warn and bad also show a mark
   int digits = 3;                       // significant
+  bool above = false;                   // bounds: never shown below what they are
 };
 
 struct Sorting {

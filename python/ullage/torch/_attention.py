@@ -67,7 +67,8 @@ def attention(
     sinks: (Hq): one more score a head that takes part in the softmax without a value; by the reference.
     return_statistics: also return AttentionStatistics, from the same pass.
 
-    Rows that see no key are 0. Gradients of query, key, value and sinks; no second derivatives, none by forward mode or torch.func.
+    Rows that see no key are 0. Gradients of query, key, value and sinks; no second derivatives, none by forward mode
+    or torch.func.
     Works inside torch.compile without a graph break, and under autocast, which casts query, key and value.
     Raises TypeError or ValueError that starts with the argument's name; NotImplementedError for CUDA tensors and for
     derivatives that are not there.

@@ -19,10 +19,20 @@ function significant(value, digits = 3) {
   return value.toFixed(Math.max(0, digits - 1 - power));
 }
 
+// The same, never below the value: for bounds.
+function significant_above(value, digits) {
+  const text = significant(value, digits);
+  if (!Number.isFinite(value) || Number(text) >= value) return text;
+  const [mantissa, exponent] = text.split("e");
+  const decimals = (mantissa.split(".")[1] || "").length;
+  return significant(Number(text) + 10 ** (Number(exponent || 0) - decimals), digits);
+}
+
 // How the numbers of one column or chart are written: counts stay whole.
-function writer_of(values, digits = 3) {
+function writer_of(values, digits = 3, above = false) {
+  const write = above ? significant_above : significant;
   const whole = values.every((value) => !Number.isFinite(value) || (Number.isInteger(value) && Math.abs(value) < 1e15));
-  return (value) => (whole && Number.isFinite(value) ? String(value) : significant(value, digits));
+  return (value) => (whole && Number.isFinite(value) ? String(value) : write(value, digits));
 }
 
 function superscript(power) {

@@ -4,7 +4,7 @@ const kRowsShown = 50;
 
 function cell_text(column, row) {
   if (column.texts) return column.texts[row];
-  column.write ??= writer_of(column.numbers, column.digits);
+  column.write ??= writer_of(column.numbers, column.digits, column.above);
   return column.write(column.numbers[row]);
 }
 
