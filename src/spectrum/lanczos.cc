@@ -18,7 +18,8 @@ void fill_start(std::span<double> x, std::uint64_t seed) {
 
 // Laguerre's iteration from above: on a polynomial with real roots it falls monotonically to the largest, with cubic
 // convergence to a simple one. To one of many copies, as a recurrence that went on after its end leaves them, it takes
-// steps of about 2 / sqrt(n) of the way. det(x - T) is the product of the pivots p_k = x - a_k - b_(k-1)^2 / p_(k-1), all positive above it.
+// steps of about 2 / sqrt(n) of the way. det(x - T) is the product of the pivots p_k = x - a_k - b_(k-1)^2 / p_(k-1), all
+// positive above it.
 double largest_of_tridiagonal(std::span<const double> diagonal,
                               std::span<const double> off_diagonal) {
   const std::size_t n = diagonal.size();

@@ -76,7 +76,8 @@ class TopRitzValue {
 inline constexpr int most_lanczos_steps(int size) { return 4 * size + 8; }
 
 // apply(x, y): y = S x on arrays of `padded` (a multiple of kSymmetricLanes), of which `size` count and the rest are
-// zeros. No reorthogonalisation: lost orthogonality repeats eigenvalues that have converged and leaves the largest where it is (Paige 1980).
+// zeros. No reorthogonalisation: lost orthogonality repeats eigenvalues that have converged and leaves the largest
+// where it is (Paige 1980).
 template <class T, class Apply>
 double lanczos_largest(int size, int padded, double tolerance, Apply apply) {
   const auto n = static_cast<std::size_t>(padded);

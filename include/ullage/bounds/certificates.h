@@ -49,8 +49,8 @@ struct Radii {
 
 // With K = [[sqrt(d_q d_k)|A^T B|, sqrt(d_q)|A^T b|], [sqrt(d_k)|B^T a|, |a^T b|]]:
 //   t^2 = d_q (row sum 2)/(row sum 1), t'^2 = d_k (column sum 2)/(column sum 1),
-// a zero sum floored at 1e-6 of the other. Ours: with these the augmented bound is never worse than interaction, and within 1.06 of
-// the best radii. Only where R = I.
+// a zero sum floored at 1e-6 of the other. Ours: with these the augmented bound is never worse than interaction, and
+// within 1.06 of the best radii. Only where R = I.
 Radii augmented_radii(const Head& head, const HeadNorms& norms);
 
 // s sqrt(d_q + t^2) sqrt(d_k + t'^2) sigma_1([A, a/t]^T [B, b/t']). Ours. Only where R = I.

@@ -86,7 +86,8 @@ struct SampledTurns {
 SampledTurns sampled_turns(const Rotation& rotation, std::vector<double> offsets);
 
 // Largest |A^T R_t B|_2 over the given offsets, from below but for FP32's rounding in heads wider than 48: `steps` of
-// Lanczos' recurrence for each (0: to convergence). With biases, of the augmented matrices at the scaling's t and t'; times both factors.
+// Lanczos' recurrence for each (0: to convergence). With biases, of the augmented matrices at the scaling's t and t';
+// times both factors.
 struct Supremum {
   double value = 0.0;
   double offset = 0.0;
