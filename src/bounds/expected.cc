@@ -230,7 +230,8 @@ Result<LogitTails> LogitTails::make(const Head& head, const ExpectedModel& model
       head.cross_attention ? tokens * tokens : tokens * (tokens - 1.0) / (model.causal ? 2.0 : 1.0);
   const bool turned = !pairs_of(head).empty();
   if (is_constant(q, k, turned)) {
-    State::Constant& constant = state->constant.emplace();
+    state->constant = State::Constant{};
+    State::Constant& constant = *state->constant;
     constant.diagonal = std::abs(spectrum::dot(q.bias, k.bias));
     if (pairs > 0.0) {
       constant.off_diagonal =
