@@ -31,6 +31,9 @@ struct Command {
   void (*add)(CLI::App& app, Action& run);
 };
 
+// A value that is wrong where it came from an argument: wrong usage.
+Error as_usage(Error error);
+
 // For options that count: digits alone, from `least` to 2^64 - 1. CLI11 reads -1 into an unsigned number as 2^64 - 1.
 CLI::Validator whole_number(std::uint64_t least = 0);
 

@@ -179,12 +179,9 @@ CLI::App* add_cast(CLI::App& list, FormatsCommand& command) {
   return cast;
 }
 
-// All that this command reads are its arguments: what is wrong with a value is wrong usage.
+// All that this command reads are its arguments.
 Result<int> of_arguments(Result<int> outcome) {
-  if (outcome.ok() || outcome.error().code != Code::value_invalid) return outcome;
-  Error error = outcome.error();
-  error.code = Code::usage;
-  return error;
+  return outcome.ok() ? std::move(outcome) : Result<int>(as_usage(outcome.error()));
 }
 
 }  // namespace

@@ -36,6 +36,11 @@ int exit_code(Code code) {
   }
 }
 
+Error as_usage(Error error) {
+  if (error.code == Code::value_invalid) error.code = Code::usage;
+  return error;
+}
+
 CLI::Validator whole_number(std::uint64_t least) {
   return {[least](const std::string& text) {
             std::uint64_t number = 0;

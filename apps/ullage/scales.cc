@@ -57,9 +57,8 @@ Result<std::string> default_target(const ScalesCommand& command) {
 Result<int> write_scales(const ScalesCommand& command) {
   ULLAGE_ASSIGN(const scan::Consumer consumer, scan::consumer_from_name(command.to));
   ULLAGE_ASSIGN(const scan::Tier tier, scan::tier_from_name(command.tier));
-  if (command.arguments.format != "e4m3" && command.arguments.format != "e5m2")
-    return Error{Code::usage, "no attention kernel reads scales of this format", "--format",
-                 "e4m3 or e5m2", command.arguments.format};
+  if (const Status format = scan::check_scale_format(command.arguments.format); !format.ok())
+    return as_usage(format.error());
   const bool is_json = consumer == scan::Consumer::json;
   std::string target = command.out;
   if (target.empty()) {

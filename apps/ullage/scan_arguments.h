@@ -49,7 +49,7 @@ Result<Scanned> run_scan(const ScanArguments& arguments);
 // The one sentence that stands wherever a logit descale is shown.
 inline constexpr const char* kNoLogitSlot =
     "FP8 attention kernels (FlashAttention-3, TransformerEngine, vLLM) keep Q K^T in FP32 and "
-    "quantise "
-    "Q, K, V and P: no kernel reads a logit descale; `ullage scales` writes what they do read.";
+    "quantise Q, K, V and P: no kernel reads a logit descale; `ullage scales` writes what they do "
+    "read.";
 
 }  // namespace ullage::apps

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <map>
 #include <utility>
 
+#include "scan/layer_amax.h"
 #include "ullage/formats/format.h"
 
 namespace ullage::scan {
@@ -74,27 +74,6 @@ void compare_heads(const LayerPair& layers, double format_max, Comparison& out) 
         {second->name, std::to_string(heads) + (heads == 1 ? " head, " : " heads, ") + why});
 }
 
-// The largest of a layer's heads; none where a head has none.
-Figure layer_amax(const LayerResult& layer, Figure HeadResult::* figure) {
-  Figure most = Figure::none("no heads");
-  for (const HeadResult& head : layer.heads) {
-    if (!(head.*figure).known()) return head.*figure;
-    if (!most.known() || (head.*figure).value() > most.value()) most = head.*figure;
-  }
-  return most;
-}
-
-struct Tensor {
-  const char* name;
-  Figure HeadResult::* expected;
-  Figure HeadResult::* certificate;
-};
-constexpr Tensor kTensors[] = {
-    {"q", &HeadResult::amax_expected_query, &HeadResult::amax_query},
-    {"k", &HeadResult::amax_expected_key, &HeadResult::amax_key},
-    {"v", &HeadResult::amax_expected_value, &HeadResult::amax_value},
-};
-
 // What an entry may reach and still be rounded to the largest number, in units of that.
 double rounds_to_largest(const formats::Format& format) {
   const double most = format.max_finite();
@@ -110,7 +89,7 @@ class ResumeCheck {
     double first = 0, second = 0;  // over all three, in one tier
     const Tier together = all_expected(layers) ? Tier::expected : Tier::certificate;
     bool whole = true;
-    for (const Tensor& tensor : kTensors) {
+    for (const TensorAmax& tensor : kTensorAmax) {
       const Tier own = has_expected(layers, tensor) ? Tier::expected : Tier::certificate;
       const Figure before = amax(*layers.first, tensor, own);
       const Figure after = amax(*layers.second, tensor, own);
@@ -130,16 +109,16 @@ class ResumeCheck {
   }
 
  private:
-  static Figure amax(const LayerResult& layer, const Tensor& tensor, Tier tier) {
-    return layer_amax(layer, tier == Tier::expected ? tensor.expected : tensor.certificate);
+  static Figure amax(const LayerResult& layer, const TensorAmax& tensor, Tier tier) {
+    return largest_of_heads(layer, tensor.in(tier));
   }
-  static bool has_expected(const LayerPair& layers, const Tensor& tensor) {
+  static bool has_expected(const LayerPair& layers, const TensorAmax& tensor) {
     return amax(*layers.first, tensor, Tier::expected).known() &&
            amax(*layers.second, tensor, Tier::expected).known();
   }
   static bool all_expected(const LayerPair& layers) {
-    return std::all_of(std::begin(kTensors), std::end(kTensors),
-                       [&](const Tensor& tensor) { return has_expected(layers, tensor); });
+    return std::all_of(kTensorAmax.begin(), kTensorAmax.end(),
+                       [&](const TensorAmax& tensor) { return has_expected(layers, tensor); });
   }
   void add(const LayerResult* layer, const char* tensor, Tier tier, double before, double after) {
     StaleScale stale{layer, tensor, tier, before > 0 ? most_ / before : 1.0, 0, false};
@@ -157,7 +136,7 @@ class ResumeCheck {
 Comparison compare(const ScanResult& before, const ScanResult& after) {
   Comparison out;
   const formats::Format format = *formats::find_format(after.format);
-  const bool scaled = after.format == "e4m3" || after.format == "e5m2";
+  const bool scaled = check_scale_format(after.format).ok();
   const std::vector<LayerPair> layers = common_layers(before, after, out.left_out);
   out.layers = layers.size();
   ResumeCheck check(format, out);

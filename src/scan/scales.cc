@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "scan/layer_amax.h"
 #include "ullage/bounds/projections.h"
 #include "ullage/formats/format.h"
 #include "ullage/report/json.h"
@@ -27,18 +28,6 @@ struct LayerBounds {
   int group = 1;                   // query heads a kv head
 };
 
-const Figure& figure_of(const HeadResult& head, char which, Tier tier) {
-  const bool certified = tier == Tier::certificate;
-  switch (which) {
-    case 'q':
-      return certified ? head.amax_query : head.amax_expected_query;
-    case 'k':
-      return certified ? head.amax_key : head.amax_expected_key;
-    default:
-      return certified ? head.amax_value : head.amax_expected_value;
-  }
-}
-
 // The layer's bounds, or why it has none.
 Result<LayerBounds> bounds_of(const LayerResult& layer, Tier tier) {
   LayerBounds bounds;
@@ -49,15 +38,16 @@ Result<LayerBounds> bounds_of(const LayerResult& layer, Tier tier) {
   bounds.key.assign(static_cast<std::size_t>(kv_heads), 0);
   bounds.value.assign(static_cast<std::size_t>(kv_heads), 0);
   for (const HeadResult& head : layer.heads) {
-    for (const char which : {'q', 'k', 'v'}) {
-      const Figure& figure = figure_of(head, which, tier);
+    for (const TensorAmax& tensor : kTensorAmax) {
+      const Figure& figure = head.*tensor.in(tier);
       if (!figure.known())
-        return Error{Code::nothing_to_scan, figure.why(), layer.name + " " + which, "", ""};
+        return Error{Code::nothing_to_scan, figure.why(), layer.name + " " + tensor.name, "", ""};
     }
+    const auto& [query, key, value] = kTensorAmax;
     const auto kv = static_cast<std::size_t>(head.kv_head);
-    bounds.query.push_back(figure_of(head, 'q', tier).value());
-    bounds.key[kv] = std::max(bounds.key[kv], figure_of(head, 'k', tier).value());
-    bounds.value[kv] = std::max(bounds.value[kv], figure_of(head, 'v', tier).value());
+    bounds.query.push_back((head.*query.in(tier)).value());
+    bounds.key[kv] = std::max(bounds.key[kv], (head.*key.in(tier)).value());
+    bounds.value[kv] = std::max(bounds.value[kv], (head.*value.in(tier)).value());
   }
   return bounds;
 }
@@ -245,9 +235,7 @@ std::string refusal(const LayerResult& layer, Consumer consumer) {
 }
 
 Result<ScaleExport> Exporter::run(Consumer consumer) {
-  if (result_.format != "e4m3" && result_.format != "e5m2")
-    return Error{Code::value_invalid, "no attention kernel reads scales of this format", "--format",
-                 "e4m3 or e5m2", result_.format};
+  ULLAGE_TRY(check_scale_format(result_.format));
   if (!result_.not_finite.empty())
     return Error{Code::not_finite,
                  "holds NaN or infinity; scales of such a checkpoint are not exported",
@@ -320,6 +308,12 @@ Result<Consumer> consumer_from_name(std::string_view name) {
     if (name == known) return consumer;
   return Error{Code::usage, "no such consumer", "--to", "vllm, compressed-tensors, fa3, te or json",
                std::string(name)};
+}
+
+Status check_scale_format(const std::string& format) {
+  if (format == "e4m3" || format == "e5m2") return {};
+  return Error{Code::value_invalid, "no attention kernel reads scales of this format", "--format",
+               "e4m3 or e5m2", format};
 }
 
 const char* name_of(Tier tier) { return tier == Tier::certificate ? "certificate" : "expected"; }

@@ -46,8 +46,8 @@ void say_all_angles(const Layers& layers, ScanResult& result) {
         "The angles of RoPE within the context are not known in " + std::to_string(count) +
         " of the layers, because they change with the length of the text, differ for images or can "
         "be "
-        "read "
-        "in two ways: --exact-context has no effect there, the certificates are for all angles.");
+        "read in two ways: --exact-context has no effect there, the certificates are for all "
+        "angles.");
 }
 
 bool any_finite(const ScanResult& result) {

@@ -32,6 +32,9 @@ enum class Tier : std::uint8_t { certificate, expected };
 Result<Tier> tier_from_name(std::string_view name);
 const char* name_of(Tier tier);
 
+// Nothing for a format whose scales an attention kernel reads (e4m3, e5m2); value_invalid for another.
+Status check_scale_format(const std::string& format);
+
 struct ScaleExport {
   std::vector<checkpoint::SmallTensor> tensors;
   std::map<std::string, std::string> metadata;
