@@ -243,29 +243,32 @@ def test_sinks():
     torch.testing.assert_close(ours[real], eager[real], rtol=1e-4, atol=1e-4 * eager.abs().max().item())
 
 
+def t5(layers=2, **settings):
+    config = hf.T5Config(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=layers,
+        num_heads=4,
+        dropout_rate=0,
+        decoder_start_token_id=0,
+        eos_token_id=None,
+        pad_token_id=0,
+        **settings,
+    )
+    return hf.T5ForConditionalGeneration(config)
+
+
 def test_bias_by_position():
-    def t5():
-        return hf.T5ForConditionalGeneration(
-            hf.T5Config(
-                vocab_size=VOCABULARY,
-                d_model=32,
-                d_kv=8,
-                d_ff=48,
-                num_layers=2,
-                num_heads=4,
-                dropout_rate=0,
-                decoder_start_token_id=0,
-                initializer_factor=3.0,
-                eos_token_id=None,
-                pad_token_id=0,
-            )
-        )
+    def model():
+        return t5(initializer_factor=3.0)
 
     given = inputs("right") | {"decoder_input_ids": inputs()["input_ids"][:, :7]}
     with torch.no_grad():
-        eager = make(t5, "eager")(**given).logits
+        eager = make(model, "eager")(**given).logits
         with slow("an additive bias or mask"):
-            ours = make(t5, "ullage")(**given).logits
+            ours = make(model, "ullage")(**given).logits
     torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-4 * eager.abs().max().item())
 
 
@@ -361,19 +364,7 @@ def test_gradient_checkpointing():
 
 
 def test_a_bias_by_position_has_no_gradient():
-    config = hf.T5Config(
-        vocab_size=VOCABULARY,
-        d_model=32,
-        d_kv=8,
-        d_ff=48,
-        num_layers=1,
-        num_heads=4,
-        dropout_rate=0,
-        decoder_start_token_id=0,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    model = hf.T5ForConditionalGeneration(config)
+    model = t5(layers=1)
     model.set_attn_implementation("ullage")
     ids = inputs()["input_ids"]
     with pytest.raises(NotImplementedError, match="position_bias: a bias by position .T5's relative_attention_bias"):
